@@ -1,0 +1,1 @@
+"""From chances to alerts: the budget, and the sentence."""

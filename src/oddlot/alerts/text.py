@@ -1,0 +1,79 @@
+"""The sentence that an alert says, in English and Spanish."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+_TEMPLATES = {
+    "en": {
+        "quantity_spike": (
+            "{sku}: {quantity} units on one line at {clock}; it usually sells {usual} at a time"
+            " (from {seen} lines). Something this odd turns up {often}.{stake}"
+        ),
+        "stake": " {money} at stake.",
+        "once_in_days": "once in {count} days",
+        "times_a_day": "{count} times a day",
+    },
+    "es": {
+        "quantity_spike": (
+            "{sku}: {quantity} unidades en una línea a las {clock}; suele venderse de {usual} en"
+            " {usual} (según {seen} líneas). Algo tan raro aparece {often}.{stake}"
+        ),
+        "stake": " Están en juego {money}.",
+        "once_in_days": "una vez cada {count} días",
+        "times_a_day": "{count} veces al día",
+    },
+}
+LANGUAGES = tuple(_TEMPLATES)
+
+
+def _number(value: float, language: str) -> str:
+    text = f"{value:,.0f}"
+    return text if language == "en" else text.replace(",", ".")
+
+
+def _often(rate: float, language: str) -> str:
+    words = _TEMPLATES[language]
+    if rate > 1:
+        return words["times_a_day"].format(count=_number(rate, language))
+    days = 1 / rate if rate > 1e-9 else 1e9
+    return words["once_in_days"].format(count=_number(max(1, days), language))
+
+
+def explain(
+    detector: str,
+    sku: str,
+    time_us: int,
+    quantity: int,
+    price: float,
+    rate: float,
+    evidence: Mapping[str, float],
+    language: str = "en",
+) -> str:
+    """Say in one sentence what was found, with its numbers.
+
+    Args:
+        detector: the detector's type.
+        sku: the SKU's code.
+        time_us: event time, microseconds UTC.
+        quantity: units on the line.
+        price: of one unit; NaN where unknown.
+        rate: how many a day are at least this odd.
+        evidence: the detector's own numbers.
+        language: "en" or "es".
+    """
+    words = _TEMPLATES[language]
+    minutes = time_us // 60_000_000 % 1440
+    stake = ""
+    if math.isfinite(price) and price != 0:
+        stake = words["stake"].format(money=_number(abs(quantity * price), language))
+    return words[detector].format(
+        sku=sku,
+        clock=f"{minutes // 60:02d}:{minutes % 60:02d}",
+        quantity=_number(quantity, language),
+        usual=_number(max(1.0, evidence.get("usual", 1.0)), language),
+        seen=_number(evidence.get("seen", 0.0), language),
+        often=_often(rate, language),
+        stake=stake,
+    )

@@ -1,0 +1,1 @@
+"""Bytes to batches of order lines, and rejects: CSV, JSON Lines, Parquet and XLSX."""

@@ -1,0 +1,1 @@
+"""The loop of the seven steps, and what it keeps between them."""

@@ -1,0 +1,156 @@
+"""How functions are compiled: the one place with compiler flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# NUMBA_DISABLE_JIT=1 runs every kernel as plain Python, which coverage can see.
+IS_COMPILED = not numba.config.DISABLE_JIT
+
+
+def compiled(function: Function) -> Function:
+    """Compile a kernel: cached on disk, without the interpreter lock.
+
+    No fast-math: a sum must come out the same on every machine.
+    """
+    return numba.njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+
+
+def inlined(function: Function) -> Function:
+    """Compile a small function that kernels call for each byte or line."""
+    return numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)  # type: ignore[no-any-return]
+
+
+def outlined(function: Function) -> Function:
+    """Compile a function that kernels call now and then, once and not at every call."""
+    return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, bits: int) -> Any:
+    """Return a pointer to `bits` bits that begin at byte `index` of a byte array."""
+    data = context.make_array(array_type)(context, builder, array).data
+    place = cgutils.gep_inbounds(builder, data, index)
+    return builder.bitcast(place, ir.IntType(bits).as_pointer())
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _load64(typing_context: Any, array: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], 64)
+        return builder.load(place, align=1)
+
+    return types.uint64(array, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _store64(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], 64)
+        builder.store(arguments[2], place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.uint64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _trailing_zeros(typing_context: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), generate
+
+
+def _vector64(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Load 64 bytes as one vector."""
+    place = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], 8)
+    vector = ir.VectorType(ir.IntType(8), 64)
+    return builder.load(builder.bitcast(place, vector.as_pointer()), align=1)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _mark64(typing_context: Any, array: Any, index: Any, delimiter: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = _vector64(context, builder, signature, arguments)
+        vector = data.type
+        first = ir.Constant(ir.IntType(32), 0)
+        start = builder.insert_element(ir.Constant(vector, ir.Undefined), arguments[2], first)
+        order = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+        delimiters = builder.shuffle_vector(start, ir.Constant(vector, ir.Undefined), order)
+        special = builder.icmp_unsigned("<", data, ir.Constant(vector, [0x20] * 64))
+        special = builder.or_(special, builder.icmp_unsigned("==", data, delimiters))
+        quotes = ir.Constant(vector, [0x22] * 64)
+        special = builder.or_(special, builder.icmp_unsigned("==", data, quotes))
+        return builder.bitcast(special, ir.IntType(64))
+
+    return types.uint64(array, types.int64, types.uint8), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _beyond_ascii64(typing_context: Any, array: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = _vector64(context, builder, signature, arguments)
+        beyond = builder.icmp_signed("<", data, ir.Constant(data.type, [0] * 64))
+        return builder.bitcast(beyond, ir.IntType(64))
+
+    return types.uint64(array, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _count_bits(typing_context: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), generate
+
+
+def _load64_plain(array: Any, index: int) -> Any:
+    return np.uint64(int.from_bytes(bytes(array[index : index + 8]).ljust(8, b"\0"), "little"))
+
+
+def _store64_plain(array: Any, index: int, value: Any) -> None:
+    array[index : index + 8] = np.frombuffer(int(value).to_bytes(8, "little"), np.uint8)
+
+
+def _trailing_zeros_plain(value: Any) -> Any:
+    value = int(value)
+    return np.uint64((value & -value).bit_length() - 1 if value else 64)
+
+
+def _mark64_plain(array: Any, index: int, delimiter: Any) -> Any:
+    word = 0
+    for i, byte in enumerate(bytes(array[index : index + 64])):
+        if byte < 32 or byte in (34, int(delimiter)):
+            word |= 1 << i
+    return np.uint64(word)
+
+
+def _beyond_ascii64_plain(array: Any, index: int) -> Any:
+    word = 0
+    for i, byte in enumerate(bytes(array[index : index + 64])):
+        word |= (byte > 127) << i
+    return np.uint64(word)
+
+
+def _count_bits_plain(value: Any) -> int:
+    return int(value).bit_count()
+
+
+# load64(bytes, index): eight bytes as one little-endian number, from any place; the array must
+# reach at least eight bytes past the last place read. store64 is its counterpart.
+load64 = _load64 if IS_COMPILED else _load64_plain
+store64 = _store64 if IS_COMPILED else _store64_plain
+# mark64(bytes, index, delimiter): a bit for each of 64 bytes that is the delimiter, a quote or
+# a control byte; beyond_ascii64: for each above 0x7F. The array must reach 64 bytes past `index`.
+beyond_ascii64 = _beyond_ascii64 if IS_COMPILED else _beyond_ascii64_plain
+mark64 = _mark64 if IS_COMPILED else _mark64_plain
+count_bits = _count_bits if IS_COMPILED else _count_bits_plain
+trailing_zeros = _trailing_zeros if IS_COMPILED else _trailing_zeros_plain

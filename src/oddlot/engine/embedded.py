@@ -1,0 +1,172 @@
+"""The seven steps in one process: poll, decode, order, score, decide, commit, notify."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from oddlot.alerts.budget import Budget
+from oddlot.alerts.make import make_alerts
+from oddlot.config import Config
+from oddlot.decode.decoder import Decoded
+from oddlot.decode.intern import SkuTable
+from oddlot.engine.event_time import EventTime, Released
+from oddlot.engine.scoring import Scoring, type_of
+from oddlot.engine.sources import Source, no_more
+from oddlot.schema import Alert, Lines, Reject
+
+_AHEAD_OF_CLOCK_US = 86_400_000_000  # a line from after tomorrow is wrong, whatever follows
+_HORIZON_US = 86_400_000_000  # how long an event id is remembered
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one batch; its arrays hold until the next batch.
+
+    Attributes:
+        released: the lines that were scored.
+        rows: what each rule found, by detector type.
+        alerts: what the tests found within the budget.
+        rejects: records that could not become lines, and lines that came too late.
+    """
+
+    released: Released
+    rows: dict[str, Any]
+    alerts: list[Alert]
+    rejects: list[Reject]
+
+
+class Engine:
+    """The steps between a chunk of bytes and what to commit."""
+
+    def __init__(self, config: Config) -> None:
+        """Start with nothing known."""
+        self.config = config
+        self.sources: dict[str, Source] = {}
+        self.skus = SkuTable(config.kinds)
+        time = config.time
+        self.time = EventTime(time.lateness_us, time.max_skew_us, _HORIZON_US)
+        self.scoring = Scoring(config.detectors)
+        tests = [type_of(d) for d in config.detectors if not d.is_rule]
+        self.budget = Budget(config.budget.false_alerts_per_day, tests)
+        self.read: Counter[int] = Counter()
+        self.scored: Counter[int] = Counter()
+        self.rejected: Counter[int] = Counter()
+
+    def feed(
+        self,
+        partition: str,
+        data: Any,
+        is_last: bool,
+        now_us: int,
+        more: Callable[[], bytes] = no_more,
+    ) -> Iterator[Outcome]:
+        """Take the next bytes of a partition through decode, order, score and decide.
+
+        Args:
+            partition: the file or shard.
+            data: what follows the bytes that came before.
+            is_last: whether the partition ends here.
+            now_us: the clock; a line from more than a day later is a reject.
+            more: reads on for the layout alone; see `layout.look`.
+
+        Yields:
+            What became of each batch of lines.
+        """
+        source = self.sources.get(partition)
+        if source is None:
+            source = self.sources[partition] = Source(partition, len(self.sources))
+        for decoded in source.feed(data, is_last, self.config.settings, more):
+            yield self.take(decoded, source.number, now_us)
+
+    def take(self, decoded: Decoded, source: int, now_us: int) -> Outcome:
+        """Order, score and decide a decoded batch."""
+        lines, rejects = decoded.lines, decoded.rejects
+        self.read[source] += len(lines) + len(rejects)
+        lines, early = self._after_tomorrow(lines, now_us)
+        self.skus.intern(lines)
+        too_late, no_room = self.time.admit(lines)
+        too_late += self.time.catch_up()
+        reason = "time must be near the stream's; it is far ahead, and too many lines wait"
+        rejects = rejects + early + self._set_aside(Lines(lines.line[no_room], lines.text), reason)
+        self.rejected[source] += len(rejects)
+        for late in too_late:
+            rejects += self._set_aside(late, "late: older than the watermark when it came")
+        return self._decide(self.time.release(), rejects)
+
+    def finish(self) -> Outcome:
+        """Release what is pending: the source has ended, or has been idle for long."""
+        released, too_late = self.time.flush()
+        rejects: list[Reject] = []
+        for late in too_late:
+            rejects += self._set_aside(late, "late: older than the watermark when it came")
+        return self._decide(released, rejects)
+
+    def give_up_waiting(self) -> list[Reject]:
+        """Reject the lines ahead of the stream that never found company: the source has ended."""
+        rejects: list[Reject] = []
+        for one in self.time.let_go():
+            self.rejected[int(one.line["source"][0])] += 1
+            rejects += self._set_aside(one, "time must be near the stream's; it is far ahead")
+        return rejects
+
+    def _decide(self, released: Released, rejects: list[Reject]) -> Outcome:
+        found = self.scoring.score(released, self.skus.count)
+        if len(self.sources) == 1:
+            self.scored[0] += len(released.order)
+        else:
+            numbers = np.bincount(released.lines.line["source"][released.order])
+            self.scored.update({i: n for i, n in enumerate(numbers.tolist()) if n})
+        rows: dict[str, Any] = {}
+        alerts: list[Alert] = []
+        names = list(self.sources)
+        for detector, what in zip(self.scoring.detectors, found, strict=True):
+            name = type_of(detector)
+            if detector.is_rule:
+                rows[name] = what
+                continue
+            scoring = self.scoring
+            rate = self.budget.rate(name, scoring.event, scoring.first, scoring.last, what)
+            share = self.budget.share
+            alerts += make_alerts(name, released.lines, released.order, what, rate, share, names)
+        alerts.sort(key=lambda alert: (alert.time_us, alert.detector, alert.id))
+        return Outcome(released, rows, alerts, rejects)
+
+    def _after_tomorrow(self, lines: Lines, now_us: int) -> tuple[Lines, list[Reject]]:
+        limit = now_us + _AHEAD_OF_CLOCK_US
+        if len(lines) == 0 or int(lines.line["time_us"].max()) <= limit:
+            return lines, []
+        is_early = lines.line["time_us"] > limit
+        early = Lines(lines.line[is_early], lines.text)
+        reason = "time must not be in the future; it is after tomorrow"
+        return Lines(lines.line[~is_early], lines.text), self._set_aside(early, reason)
+
+    def _set_aside(self, lines: Lines, reason: str) -> list[Reject]:
+        names = list(self.sources)
+        rejects = []
+        for i in range(len(lines)):
+            line = lines.line[i]
+            texts = [lines.read(i, name) for name in ("invoice", "sku", "description")]
+            data = f"{' | '.join(texts)} | {line['quantity']} | {_iso(line['time_us'])}".encode()
+            name = names[int(line["source"])]
+            place = (int(line["position"]), int(line["number"]))
+            rejects.append(Reject(name, *place, reason, data[:256], len(data)))
+        return rejects
+
+    def counters(self) -> dict[str, int]:
+        """Return the totals: read = scored + late + rejected + duplicate + pending, always."""
+        return {
+            "read": self.read.total(),
+            "scored": self.scored.total(),
+            "late": self.time.late.total(),
+            "rejected": self.rejected.total(),
+            "duplicate": self.time.duplicate.total(),
+            "pending": self.time.pending,
+        }
+
+
+def _iso(time_us: Any) -> str:
+    return str(np.datetime64(int(time_us), "us"))

@@ -1,0 +1,287 @@
+"""The loop that watches a log folder for ever: poll, feed, commit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from oddlot.alert_files import AlertFiles
+from oddlot.alerts.make import alert_row
+from oddlot.alerts.rows import RowWriter
+from oddlot.archive import Archive
+from oddlot.config import Config
+from oddlot.engine import checkpoint
+from oddlot.engine.embedded import Engine, Outcome
+from oddlot.engine.event_time import pack
+from oddlot.durable import StorageError
+from oddlot.errors import StreamError
+from oddlot.schema import LINE, Alert, Lines, Reject
+from oddlot.store import Store
+from oddlot.streams.files import Files, Tail
+
+_POLL_S = 0.05  # between two looks at a folder in which nothing is new
+_WORST_POLL_S = 5.0  # after errors in a row
+_ARCHIVE_LINES = 50_000  # lines in an archive file, about
+_ARCHIVE_US = 600_000_000  # or what came in ten minutes
+_OVERHEAD = 10  # a checkpoint that takes a second is made every ten seconds at most
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far the loop is.
+
+    Attributes:
+        counters: totals since the beginning: read, scored, late, rejected, duplicate, pending.
+        watermark_us: lines older than this are final; None before the first.
+        unread: bytes that are in the folder and not read yet.
+        alerts: how many alerts there were since the loop began.
+        newest: the alerts since the last call.
+        problems: what cannot be read at present, path to one line.
+    """
+
+    counters: dict[str, int]
+    watermark_us: int | None
+    unread: int
+    alerts: int
+    newest: list[Alert]
+    problems: dict[str, str]
+
+
+class Live:
+    """One run over one folder, between its checkpoints."""
+
+    def __init__(self, config: Config, store: Store, now_us: int) -> None:
+        """Restore what the store holds, or begin with nothing."""
+        self.config = config
+        self.store = store
+        self.engine = Engine(config)
+        self.files = AlertFiles(Path(config.alerts.path), config.alerts.format)
+        self.archive = Archive(Path(config.archive.path)) if config.archive.path else None
+        self.alerts = 0
+        self._alerts: list[Alert] = []  # since the last checkpoint
+        self._new: list[Alert] = []  # not in the store yet
+        self._shown: list[Alert] = []
+        self._rejects: list[Reject] = []
+        self._orders: list[Lines] = []
+        self._order_count = 0
+        self._archived_us = now_us
+        self._archive_name = ""
+        self._writers = {
+            name: RowWriter(config.alerts.format, detector.columns, delimiter="")
+            for name, detector in zip(self._types(), config.detectors, strict=True)
+            if detector.is_rule
+        }
+        saved = store.load()
+        extra: dict[str, Any] = {"positions": {}, "files": {}, "archive": ""}
+        if saved is not None:
+            extra = checkpoint.restore(self.engine, saved)
+            self._archive_name = extra["archive"]
+            self._alerts = msgspec.convert(extra["alerts"], list[Alert], strict=False)
+            if "orders" in saved.arrays and len(saved.arrays["orders"]):
+                orders = Lines(saved.arrays["orders"], saved.arrays["orders_text"])
+                self._orders, self._order_count = [orders], len(orders)
+        self.files.restore(extra["files"])
+        if self.archive:
+            self.archive.restore(self._archive_name)
+        self.tail: Tail = Files(path=config.source.path).open(extra["positions"])
+
+    def _types(self) -> list[str]:
+        return [type(d).__module__.rpartition(".")[2] for d in self.config.detectors]
+
+    def poll(self, now_us: int) -> bool:
+        """Read what is new and take it through the steps; return whether there was anything.
+
+        Raises:
+            StreamError: the folder did not answer; call again later.
+            StorageError: the disk refused.
+        """
+        chunks = self.tail.poll(now_us)
+        for chunk in chunks:
+            for outcome in self.engine.feed(chunk.partition, chunk.data, chunk.end, now_us):
+                self.keep(outcome)
+        self.publish()
+        return bool(chunks)
+
+    def idle(self) -> None:
+        """Release the newest lines: nothing has come for long."""
+        self.keep(self.engine.finish())
+        self.publish()
+
+    def keep(self, outcome: Outcome) -> None:
+        """Write the rows of rules, and keep the rest for the next commit."""
+        released = outcome.released
+        for name, found in outcome.rows.items():
+            writer = self._writers[name]
+            rows = writer.write(released.lines, released.order, found)
+            if len(rows):
+                self.files.append(name, rows, writer.header)
+        if self.archive and len(released.order):
+            line = released.lines.line[released.order]
+            self._orders.append(pack([Lines(line, released.lines.text)]))
+            self._order_count += len(line)
+        self._new += outcome.alerts
+        self._rejects += outcome.rejects
+
+    def publish(self) -> None:
+        """Make new alerts durable at once; a restart finds them by their ids."""
+        if not self._new:
+            return
+        self.store.add_alerts(self._new)
+        for alert in self._new:
+            row = alert_row(alert)
+            if self.config.alerts.format == "jsonl":
+                self.files.append(alert.detector, msgspec.json.encode(row) + b"\n")
+            else:
+                header = (",".join(row) + "\n").encode()
+                self.files.append(alert.detector, _csv(row), header)
+        self.alerts += len(self._new)
+        self._alerts += self._new
+        self._shown += self._new
+        self._new = []
+
+    def commit(self, now_us: int) -> None:
+        """Make everything since the last checkpoint durable, in one transaction."""
+        if self.archive:
+            self._write_archive(now_us)
+        self.files.sync()
+        meta, arrays = checkpoint.save(
+            self.engine,
+            {
+                "positions": self.tail.positions(),
+                "files": self.files.positions(),
+                "archive": self._archive_name,
+                "alerts": msgspec.to_builtins(self._alerts),
+            },
+        )
+        orders = pack(self._orders) if self._orders else Lines(np.zeros(0, LINE), np.zeros(0, "u1"))
+        arrays |= {"orders": orders.line, "orders_text": orders.text}
+        self.store.commit(meta, arrays, [], self._rejects, self.engine.counters())
+        self._rejects = []
+
+    def _write_archive(self, now_us: int) -> None:
+        is_due = self._order_count >= _ARCHIVE_LINES or now_us - self._archived_us >= _ARCHIVE_US
+        if not is_due or not (self._orders or self._alerts) or self.archive is None:
+            return
+        from oddlot.arrow import order_table
+
+        name = f"{int(self._archive_name or 0) + 1:012d}"
+        if self._orders:
+            self.archive.write_orders(
+                order_table(pack(self._orders), list(self.engine.sources)), name
+            )
+        if self._alerts:
+            self.archive.write_alerts(self._alerts, name)
+        self._archive_name = name
+        self._orders, self._order_count, self._alerts = [], 0, []
+        self._archived_us = now_us
+
+    def progress(self) -> Progress:
+        """Tell how far the loop is."""
+        shown, self._shown = self._shown, []
+        newest_us = self.engine.time.newest_us
+        return Progress(
+            self.engine.counters(),
+            self.engine.time.watermark_us if newest_us > -(2**60) else None,
+            self.tail.unread,
+            self.alerts,
+            shown,
+            self.tail.problems,
+        )
+
+    def close(self) -> None:
+        """Close files; what was not committed is read again at the next start."""
+        self.tail.close()
+        self.files.close()
+
+
+def run(
+    config: Config,
+    *,
+    clock_us: Callable[[], int],
+    sleep: Callable[[float], None],
+    should_stop: Callable[[], bool],
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    fresh: bool = False,
+) -> None:
+    """Watch the config's folder until `should_stop`; then save a checkpoint and return.
+
+    Args:
+        config: from shop.toml.
+        clock_us: the time of day, microseconds UTC.
+        sleep: waits for so many seconds.
+        should_stop: asked between two batches.
+        on_progress: told after each poll.
+        fresh: set the state aside and begin with none.
+
+    Raises:
+        ConfigError: the folder or its files' layout; StateError: the state folder.
+    """
+    with Store.open(Path(config.state.path), fresh=fresh) as store:
+        live = Live(config, store, clock_us())
+        try:
+            _loop(live, config, clock_us, sleep, should_stop, on_progress)
+        finally:
+            live.close()
+
+
+def _loop(
+    live: Live,
+    config: Config,
+    clock_us: Callable[[], int],
+    sleep: Callable[[float], None],
+    should_stop: Callable[[], bool],
+    on_progress: Callable[[Progress], None],
+) -> None:
+    every_us = config.state.checkpoint_every_us
+    idle_us = config.time.idle_us
+    committed_us = heard_us = clock_us()
+    is_idle = False
+    is_dirty = False
+    failures = 0
+    while not should_stop():
+        try:
+            heard = live.poll(clock_us())
+            failures = 0
+        except StreamError:
+            failures += 1
+            heard = False
+        now_us = clock_us()
+        if heard:
+            heard_us, is_idle, is_dirty = now_us, False, True
+        elif idle_us is not None and not is_idle and now_us - heard_us >= idle_us:
+            live.idle()
+            is_idle = is_dirty = True
+        if is_dirty and now_us - committed_us >= every_us:
+            is_dirty = not _commit(live, now_us)
+            took_us = clock_us() - now_us
+            committed_us = now_us + max(0, _OVERHEAD * took_us - every_us)
+        on_progress(live.progress())
+        if not heard:
+            sleep(min(_WORST_POLL_S, _POLL_S * math.ldexp(1.0, min(failures, 10))))
+    if is_dirty:
+        _commit(live, clock_us())
+    on_progress(live.progress())
+
+
+def _commit(live: Live, now_us: int) -> bool:
+    """Make a checkpoint; return False if the disk is full, so that it is tried again later."""
+    try:
+        live.commit(now_us)
+    except StorageError as error:
+        if not error.full:
+            raise
+        return False
+    return True
+
+
+def _csv(row: dict[str, Any]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(row.values())
+    return out.getvalue().encode()
+

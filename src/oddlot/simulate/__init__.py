@@ -1,0 +1,21 @@
+"""A shop with known faults: realistic order lines from a seed, their labels and their score."""
+
+from oddlot.simulate.faults import FAULT_TYPES, LEVELS, Fault
+from oddlot.simulate.score import Score, score_alerts
+from oddlot.simulate.shop import Shop
+from oddlot.simulate.write import Orders, Written, labels_csv, read_labels, simulate, write_shop
+
+__all__ = [
+    "FAULT_TYPES",
+    "LEVELS",
+    "Fault",
+    "Orders",
+    "Score",
+    "Shop",
+    "Written",
+    "labels_csv",
+    "read_labels",
+    "score_alerts",
+    "simulate",
+    "write_shop",
+]

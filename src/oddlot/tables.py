@@ -1,0 +1,193 @@
+"""The tables of the one database, and what SQLite's refusals mean to the user."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from oddlot.durable import StorageError
+from oddlot.errors import OddlotError, StateError, StateLocked
+from oddlot.schema import Alert
+
+VERSION = 1
+APPLICATION = 0x4F44444C  # "ODDL": this SQLite file is ours
+
+SCHEMA = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO about VALUES ('epoch', 0), ('owner', 0);
+CREATE TABLE checkpoint (
+    epoch INTEGER PRIMARY KEY,
+    file TEXT NOT NULL,
+    checksum BLOB NOT NULL,
+    meta BLOB NOT NULL,
+    rejects INTEGER NOT NULL,
+    proof BLOB NOT NULL,
+    damaged TEXT
+);
+CREATE TABLE alert (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    detector TEXT NOT NULL,
+    time_us INTEGER NOT NULL,
+    sku TEXT NOT NULL,
+    chance REAL,
+    rate REAL,
+    score REAL,
+    invoice TEXT NOT NULL,
+    description TEXT NOT NULL,
+    quantity INTEGER NOT NULL,
+    price REAL,
+    source TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    line INTEGER NOT NULL,
+    evidence TEXT NOT NULL,
+    text TEXT NOT NULL
+);
+CREATE INDEX alert_by_time ON alert (time_us, id);
+CREATE INDEX alert_by_sku ON alert (sku, time_us);
+CREATE TABLE outbox (
+    alert INTEGER PRIMARY KEY REFERENCES alert (number),
+    sent_us INTEGER
+);
+CREATE INDEX outbox_unsent ON outbox (alert) WHERE sent_us IS NULL;
+CREATE TABLE reject (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    source TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    line INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    data BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    UNIQUE (source, position)
+);
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+ALERT_COLUMNS = (
+    "id, detector, time_us, sku, chance, rate, score, invoice, description, quantity, price,"
+    " source, position, line, evidence, text"
+)
+REJECT_COLUMNS = "source, position, line, reason, data, size"
+
+ADVICE_LOST = (
+    "Restore a backup, or start from nothing with --start-fresh: what is there is kept in"
+    " quarantine/"
+)
+
+# SQLite's primary result codes, https://sqlite.org/rescode.html
+BUSY, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB = 5, 8, 10, 11, 13, 14, 26
+ADVICE = {
+    READONLY: "mount it writable or choose another folder",
+    IOERR: "check the disk, then start again",
+    FULL: "free some space",
+    CANTOPEN: "give this user the right to use it or choose another folder",
+}
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open the database file; every statement is its own transaction unless one is begun.
+
+    Raises:
+        StateError: it is damaged, somebody else's, or newer than this program.
+        StorageError: the disk refused.
+    """
+    uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    connection = None
+    try:
+        connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5
+        )
+        application, version, tables = connection.execute(
+            "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)"
+            " FROM pragma_application_id, pragma_user_version"
+        ).fetchone()
+        if (version or tables) and application != APPLICATION:
+            raise StateError(f"{path}: must be Oddlot's database; got another program's")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # FULL: a commit is on disk when it returns, also after power loss.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error) and (refused := refusal(path, error)):
+            raise refused from error
+        raise
+    return connection
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """Return the version of the tables; 0 where there are none yet."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check_version(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a database whose tables are not this program's.
+
+    Raises:
+        StateError: they are newer, or there are none.
+    """
+    found = version(connection)
+    if found > VERSION:
+        raise StateError(
+            f"{path}: must be of version {VERSION} or older; got {found}, written by a newer"
+            " Oddlot. Install that one"
+        )
+    if found < VERSION:
+        raise StateError(f"{path}: must be of version {VERSION}; got {found}. {ADVICE_LOST}")
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Create the tables, all or nothing, and move them out of the log into the file itself.
+
+    A database copied without its log must not look like one that never held anything.
+    """
+    stamps = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
+    connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {stamps} COMMIT;")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def is_sound(connection: sqlite3.Connection) -> bool:
+    """Tell whether every page of the database can be read; takes as long as reading it."""
+    try:
+        return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.DatabaseError:
+        return False
+
+
+def refusal(path: Path, error: sqlite3.Error) -> OddlotError | None:
+    """Turn SQLite's error into one line with advice; None where it is a bug of ours."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (CORRUPT, NOTADB):
+        return StateError(f"{path}: must be a whole database; {error}. {ADVICE_LOST}")
+    if code == BUSY:
+        return StateLocked(f"{path}: must be used by one process at a time; {error}")
+    if code in ADVICE:
+        raised = StorageError(f"{path}: {error}; {ADVICE[code]}")
+        raised.full = code == FULL
+        return raised
+    return None
+
+
+def alert_row(alert: Alert) -> tuple[object, ...]:
+    """Turn an alert into values in the order of ALERT_COLUMNS; SQLite keeps NaN as NULL."""
+    values = list(msgspec.structs.astuple(alert))
+    # JSON has no NaN: it is null there, and infinity too.
+    values[14] = msgspec.json.encode(alert.evidence).decode()
+    return tuple(values)
+
+
+def read_alert(row: tuple[Any, ...]) -> Alert:
+    """Turn values in the order of ALERT_COLUMNS back into an alert."""
+    values = list(row)
+    for index in (4, 5, 6, 10):
+        if values[index] is None:
+            values[index] = math.nan
+    evidence = msgspec.json.decode(row[14], type=dict[str, float | None])
+    values[14] = {name: math.nan if value is None else value for name, value in evidence.items()}
+    return Alert(*values)
