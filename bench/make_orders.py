@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-HEADER = (
-    b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
-)
+HEADER = b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
 START = np.datetime64("2011-01-01")
 DAYS = 365
 LINES_PER_INVOICE = 20
@@ -20,10 +18,40 @@ BELOW_TEN = 0.58
 CANCELLED = 0.02  # share of invoices that take goods back: quantities below zero
 ZIPF = 0.9
 CHUNK = 250_000
-WORDS = (
-    "WHITE RED BLUE PINK VINTAGE RETRO WOODEN GLASS METAL HEART STAR CHERRY LUNCH PARTY GARDEN "
-    "KITCHEN HOLDER LANTERN BOX BAG MUG CLOCK FRAME SIGN CANDLE HANGER TIN JAR TRAY BUNTING SET"
-).split()
+CACHE = Path(__file__).resolve().parent / ".cache"
+WORDS = [
+    "WHITE",
+    "RED",
+    "BLUE",
+    "PINK",
+    "VINTAGE",
+    "RETRO",
+    "WOODEN",
+    "GLASS",
+    "METAL",
+    "HEART",
+    "STAR",
+    "CHERRY",
+    "LUNCH",
+    "PARTY",
+    "GARDEN",
+    "KITCHEN",
+    "HOLDER",
+    "LANTERN",
+    "BOX",
+    "BAG",
+    "MUG",
+    "CLOCK",
+    "FRAME",
+    "SIGN",
+    "CANDLE",
+    "HANGER",
+    "TIN",
+    "JAR",
+    "TRAY",
+    "BUNTING",
+    "SET",
+]
 COUNTRIES = ("United Kingdom", "Germany", "France", "EIRE", "Spain", "Netherlands")
 COUNTRY_SHARE = (0.9, 0.03, 0.03, 0.02, 0.01, 0.01)
 
@@ -66,7 +94,7 @@ def _join(pieces: tuple[bytes | str, ...], columns: dict[str, Any]) -> bytes:
     for i, piece in enumerate(pieces):
         table[f"f{i}"] = piece if isinstance(piece, bytes) else columns[piece]
     padded = table.view(np.uint8)
-    return padded[padded != 0].tobytes()
+    return bytes(padded[padded != 0])
 
 
 def _draw(lines: int, skus: int, random: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -133,13 +161,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog="Example: python bench/make_orders.py 1000000 orders.csv"
     )
-    parser.add_argument("lines", type=int)
-    parser.add_argument("file", type=Path, help="ends in .csv or .jsonl")
+    parser.add_argument("lines", type=int, nargs="?", default=1_000_000)
+    parser.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        default=CACHE / "orders.csv",
+        help="ends in .csv or .jsonl (default: bench/.cache/orders.csv)",
+    )
     parser.add_argument("--skus", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if options.file.suffix not in (".csv", ".jsonl"):
         parser.error(f"FILE must end in .csv or .jsonl; got {str(options.file)!r}")
+    options.file.parent.mkdir(parents=True, exist_ok=True)
     write_orders(options.file, options.lines, options.skus, options.seed)
 
 

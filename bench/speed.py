@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import hashlib
-import importlib.metadata
 import itertools
+import json
 import os
 import platform
 import shutil
@@ -31,7 +32,10 @@ RIVALS = ("polars", "duckdb", "plain", "pandas", "bytewax", "river", "streamz")
 MOST_LINES = {"pandas": 1_000_000, "bytewax": 1_000_000, "river": 200_000, "streamz": 200_000}
 # These answer a line as it comes, before its equals in time are known: less work, other averages.
 NOT_HELD_BACK = {"river", "streamz"}
+DIFFERS = "differs"
 START_LINES = 1_000
+# The rivals live in an environment of their own; the runner needs nothing but numpy.
+RIVALS_PYTHON = BENCH / ".venv" / "bin" / "python"
 # One thread each: a library that starts more threads than cores only loses.
 ONE_THREAD = dict.fromkeys(
     ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
@@ -111,17 +115,42 @@ def main() -> int:
     measured = {tool: Measured(min(options.lines, MOST_LINES.get(tool, 10**12))) for tool in tools}
     counts = {START_LINES, *(one.lines for one in measured.values())}
     files = make_inputs(options.cache, options.format, options.lines, options.skus, counts)
+    os.sched_setaffinity(0, {options.core})  # which every command inherits
     failed = set()
     try:
         for turn, tool in itertools.product(range(-1, options.repeat), tools):
-            if tool not in failed and not _take_turn(
-                tool, turn, measured[tool], files, options
-            ):
+            if tool not in failed and not _take_turn(tool, turn, measured[tool], files, options):
                 failed.add(tool)
+        judged = _judge_all(
+            {tool: one for tool, one in measured.items() if one.runs}, files, options
+        )
     except KeyboardInterrupt:
-        _say("stopped; the table has the turns so far")
-    _report({tool: one for tool, one in measured.items() if one.runs}, options)
-    return 1 if failed else 0
+        _say("stopped")
+        return 1
+    _report({tool: one for tool, one in measured.items() if one.runs}, judged, options)
+    return 1 if failed or any(DIFFERS in text for text in judged.values()) else 0
+
+
+def _judge_all(
+    measured: dict[str, Measured], files: dict[int, Path], options: argparse.Namespace
+) -> dict[str, str]:
+    """Compare every result with that of the first tool, which runs again on the shorter inputs."""
+    if not measured:
+        return {}
+    first = next(iter(measured))
+    references = {measured[first].lines: measured[first].result}
+    out = options.cache / "out-reference.csv"
+    for count in {one.lines for one in measured.values()} - references.keys():
+        try:
+            measure(_command(first, files[count], out, options.oddlot), options.cache)
+            references[count] = read_result(out)
+        except subprocess.CalledProcessError as error:
+            _say(f"{first} failed on {count:,} lines: {error.stderr}")
+        out.unlink(missing_ok=True)
+    return {
+        tool: _judge(tool, one.result, references.get(one.lines), first)
+        for tool, one in measured.items()
+    }
 
 
 def _take_turn(
@@ -132,7 +161,7 @@ def _take_turn(
     for count in (START_LINES,) if turn < 0 else (START_LINES, one.lines):
         out.unlink(missing_ok=True)
         try:
-            run = measure(_command(tool, files[count], out, options.oddlot), options)
+            run = measure(_command(tool, files[count], out, options.oddlot), options.cache)
         except subprocess.CalledProcessError as error:
             _say(f"{tool} failed with exit code {error.returncode}: {error.stderr}")
             return False
@@ -146,22 +175,21 @@ def _take_turn(
     return True
 
 
-def measure(command: list[str], options: argparse.Namespace) -> Run:
-    """Run a command on one core to its end.
+def measure(command: list[str], cache: Path) -> Run:
+    """Run a command to its end.
 
     Raises:
         subprocess.CalledProcessError: it failed; stderr holds its last line.
     """
-    log = options.cache / "log.txt"
+    log = cache / "log.txt"
     with log.open("wb") as out:
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            cwd=options.cache,
+            cwd=cache,
             env={**os.environ, **ONE_THREAD},
-            preexec_fn=lambda: os.sched_setaffinity(0, {options.core}),
         )
         # wait4 tells of this child alone. Its peak memory starts at that of the parent, which is
         # why the parent imports nothing large and reads results line by line.
@@ -223,7 +251,12 @@ def read_result(file: Path) -> Result:
 def _command(tool: str, file: Path, out: Path, oddlot: str) -> list[str]:
     if tool == ODDLOT:
         return [oddlot, "detect", str(file), "--only", "low_quantity", "--out", str(out)]
-    return [sys.executable, str(BENCH / "rivals" / f"{tool}_low_quantity.py"), str(file), str(out)]
+    return [
+        str(RIVALS_PYTHON),
+        str(BENCH / "rivals" / f"{tool}_low_quantity.py"),
+        str(file),
+        str(out),
+    ]
 
 
 def _find_missing(tool: str, oddlot: str) -> str:
@@ -233,24 +266,33 @@ def _find_missing(tool: str, oddlot: str) -> str:
             return f"no command {oddlot!r}; install Oddlot, or name it with --oddlot"
         run = subprocess.run([oddlot, "detect", "--help"], capture_output=True, check=False)
         return "" if run.returncode == 0 else "`oddlot detect` is not there yet"
-    if tool == "plain":
-        tool = "msgspec"  # which reads JSON Lines for it
-    try:
-        importlib.metadata.version(tool)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed; run `make -C bench install` and use bench/.venv/bin/python"
-    return ""
+    return "" if tool in _read_versions() else "not installed; run: make -C bench install"
 
 
-def _report(measured: dict[str, Measured], options: argparse.Namespace) -> None:
+@functools.cache
+def _read_versions() -> dict[str, str]:
+    """Ask the rivals' Python which of them are there, and in which version."""
+    if not RIVALS_PYTHON.exists():
+        return {}
+    script = (
+        "import importlib.metadata as m, json, platform;"
+        "found = {d.name: d.version for d in m.distributions()};"
+        "found['plain'] = 'Python ' + platform.python_version(); print(json.dumps(found))"
+    )
+    run = subprocess.run([RIVALS_PYTHON, "-c", script], capture_output=True, check=True)
+    versions: dict[str, str] = json.loads(run.stdout)
+    return versions
+
+
+def _report(
+    measured: dict[str, Measured], judged: dict[str, str], options: argparse.Namespace
+) -> None:
     print(
         f"low_quantity, {options.format.upper()} file to CSV of results, {options.lines:,} lines, "
         f"{options.skus:,} SKUs; median of {options.repeat}, in turns, core {options.core} of "
-        f"{_cpu_name()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}\n"
+        f"{_cpu_name()}, {time.strftime('%Y-%m-%d')}\n"
     )
-    print(
-        "| tool | lines | M lines/CPU s | steady | Oddlot is faster by | steady | peak MB | result |"
-    )
+    print("| tool | lines | M lines/CPU s | steady | Oddlot / tool | steady | peak MB | result |")
     print("|---|---:|---:|---:|---:|---:|---:|---|")
     oddlot = measured.get(ODDLOT)
     for tool, one in measured.items():
@@ -259,38 +301,31 @@ def _report(measured: dict[str, Measured], options: argparse.Namespace) -> None:
             steady = f"{oddlot.steady / one.steady:.1f} x"
             if one.lines == oddlot.lines:  # else the starts weigh differently
                 whole = f"{oddlot.whole / one.whole:.1f} x"
+        name = f"{tool} {_read_versions().get(tool, '')}".strip()
         print(
-            f"| {tool} {_version(tool)} | {one.lines:,} | {one.whole:.3f} | {one.steady:.3f} "
-            f"| {whole} | {steady} | {one.peak_mb:.0f} | {_judge(tool, measured)} |"
+            f"| {name} | {one.lines:,} | {one.whole:.3f} | {one.steady:.3f} "
+            f"| {whole} | {steady} | {one.peak_mb:.0f} | {judged[tool]} |"
         )
 
 
-def _judge(tool: str, measured: dict[str, Measured]) -> str:
-    """Compare a tool's result with the first one on as many lines."""
-    one = measured[tool]
-    first = next(name for name, other in measured.items() if other.lines == one.lines)
-    if one.result is None:
-        return "-"
-    told = f"{one.result.rows:,} rows, sum {one.result.averages:,.4f}"
-    reference = measured[first].result
-    if first == tool or reference is None:
+def _judge(tool: str, result: Result | None, reference: Result | None, first: str) -> str:
+    """Compare a result with that of the first tool on as many lines."""
+    if result is None or reference is None:
+        return "not compared"
+    told = f"{result.rows:,} rows, averages sum to {result.averages:,.4f}"
+    if tool == first:
         return told
-    if tool in NOT_HELD_BACK:
-        return f"{told}; equal times not held back"
-    return "the same as " + first if one.result.is_like(reference) else f"**DIFFERS**: {told}"
-
-
-def _version(tool: str) -> str:
-    try:
-        return "Python" if tool == "plain" else importlib.metadata.version(tool)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+    if result.is_like(reference):
+        return f"same as {first}"
+    if tool in NOT_HELD_BACK and result.rows == reference.rows:
+        return f"same rows as {first}, equal times not held back"
+    return f"**{DIFFERS}** from {first}: {told}"
 
 
 def _cpu_name() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+            names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
     except OSError:
         names = []
     return f"{len(names)} x {names[0]}" if names else platform.machine()
@@ -304,7 +339,7 @@ def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Example: bench/.venv/bin/python bench/speed.py --tools oddlot,polars --repeat 3",
+        epilog="Example: python bench/speed.py --tools oddlot,polars --repeat 3",
     )
     known = (ODDLOT, *RIVALS)
     parser.add_argument("--tools", default=",".join(known), help="which, by comma (default: all)")

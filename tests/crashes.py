@@ -1,7 +1,4 @@
-"""A shop's state that grows by known steps, to be killed anywhere and taken up again.
-
-As a script it does so once for each crash point given, each in a process of its own.
-"""
+"""A shop's state that grows by known steps; as a script, killed once at each place given."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from oddlot.durable import Crash
 from oddlot.schema import LINE, Alert, Reject, order_schema
 from oddlot.store import Store
 
-STEPS = 5
+STEPS = 4
 HEADER = b"step,text\n"
 ROW = np.dtype([("seen", "f8"), ("pair", "<i4", (2,)), ("flag", "u1")], align=True)
 
@@ -52,7 +49,9 @@ def alert(number: int, **changes: Any) -> Alert:
 
 
 def reject(number: int) -> Reject:
-    return Reject("orders.csv", number * 10, number, "record must have 8 fields; got 7", b"x\xff", 2)
+    return Reject(
+        "orders.csv", number * 10, number, "record must have 8 fields; got 7", b"x\xff", 2
+    )
 
 
 def arrays(step: int) -> dict[str, np.ndarray[Any, Any]]:
@@ -67,9 +66,7 @@ def arrays(step: int) -> dict[str, np.ndarray[Any, Any]]:
 def orders(step: int) -> pa.Table:
     """Two order lines, one on each side of a midnight."""
     midnight = (15_000 + step) * 86_400_000_000
-    values: dict[str, list[object]] = {
-        name: [f"{name}{step}"] * 2 for name in order_schema().names
-    }
+    values: dict[str, list[object]] = {name: [f"{name}{step}"] * 2 for name in order_schema().names}
     values |= {"time": [midnight - 1, midnight], "quantity": [step] * 2, "price": [1.5] * 2}
     values |= {"position": [step] * 2, "number": [step] * 2}
     return pa.table(values, schema=order_schema())
@@ -79,7 +76,8 @@ def run(folder: Path, crash: Crash | None = None) -> list[str]:
     """Take the state up where it was left and bring it to the last step; returns the repairs."""
     with Store.open(folder / "state", crash=crash) as store:
         saved = store.load()
-        meta = msgspec.json.decode(saved.meta) if saved else {"step": 0, "files": {}, "name": ""}
+        start = b'{"step":0,"files":{},"name":""}'
+        meta = msgspec.json.decode(saved.meta if saved else start)
         files = AlertFiles(folder / "alerts", "csv", rotate_bytes=60, crash=crash)
         archive = Archive(folder / "archive", crash=crash)
         with files:
@@ -138,6 +136,12 @@ BEFORE = {
     "files.restore": "files.sync:6",
     "archive.restore": "sql.checkpoint:3",
 }
+
+
+def fill(folder: Path, epochs: int) -> None:
+    with Store.open(folder) as store:
+        for epoch in range(1, epochs + 1):
+            store.commit(b'{"step":%d}' % epoch, arrays(epoch), [alert(epoch)])
 
 
 def kill_at(folder: Path, place: str) -> bool:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from crashes import ROW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from crashes import ROW
 from oddlot.durable import StorageError
 from oddlot.errors import StateError
 from oddlot.row_files import describe, read_rows, restore_dtype, write_rows
@@ -21,7 +21,7 @@ from oddlot.schema import LINE
 Array = np.ndarray[Any, Any]
 NESTED = np.dtype([("a", ">i4"), ("b", [("x", "u1"), ("y", "<f8", (2, 3))]), ("c", "?")])
 SCALARS = st.sampled_from(
-    [np.dtype(code) for code in "? i1 u1 <i2 >u2 <i4 >i8 <u8 f2 <f4 >f8".split()]
+    [np.dtype(code) for code in ("?", "i1", "u1", "<i2", ">u2", "<i4", ">i8", "<f4", ">f8")]
 )
 
 

@@ -29,6 +29,9 @@ HEADER = (
 )
 counted = {"rows": 0, "total": 0.0}
 
+Line = tuple[str, str, str, str, int]  # invoice, sku, description, time, quantity
+Row = tuple[str, str, str, str, int, int, int, float]
+
 
 class Order(msgspec.Struct):
     """The fields that the job needs; msgspec skips the others."""
@@ -40,19 +43,20 @@ class Order(msgspec.Struct):
     InvoiceDate: str
 
 
-class LowQuantity(op.StatefulBatchLogic):
+class LowQuantity(op.StatefulBatchLogic[Line, Row, None]):  # type: ignore[misc]  # not installed where mypy runs
     """One SKU: its window, and the lines of its newest instant."""
 
-    def __init__(self):
-        self.lines = deque()
+    def __init__(self) -> None:
+        self.lines: deque[tuple[datetime, int]] = deque()
         self.sum = 0
         self.count = 0
         self.text = ""
-        self.waiting = []
+        self.time = datetime.fromisoformat("1970-01-01")
+        self.waiting: list[Line] = []
 
-    def on_batch(self, values):
+    def on_batch(self, values: list[Line]) -> tuple[list[Row], bool]:
         """Learn the lines; answer those of an instant once a newer one has come."""
-        results = []
+        results: list[Row] = []
         for line in values:
             if line[3] != self.text:
                 results.extend(self.answer())
@@ -69,11 +73,11 @@ class LowQuantity(op.StatefulBatchLogic):
             self.waiting.append(line)
         return results, self.RETAIN
 
-    def on_eof(self):
+    def on_eof(self) -> tuple[list[Row], bool]:
         """Answer what still waits."""
         return self.answer(), self.RETAIN
 
-    def answer(self):
+    def answer(self) -> list[Row]:
         """Return the results of the newest instant."""
         if not self.waiting:
             return []
@@ -82,11 +86,11 @@ class LowQuantity(op.StatefulBatchLogic):
         self.waiting = []
         return results
 
-    def snapshot(self):
+    def snapshot(self) -> None:
         """Return nothing: the bench runs without recovery."""
 
 
-def read_csv(records):
+def read_csv(records: list[str]) -> list[tuple[str, Line]]:
     """Turn a batch of records into the keyed lines below 10."""
     return [
         (sku, (invoice, sku, description, time, int(quantity)))
@@ -95,7 +99,7 @@ def read_csv(records):
     ]
 
 
-def read_jsonl(records):
+def read_jsonl(records: list[str]) -> list[tuple[str, Line]]:
     """Turn a batch of records into the keyed lines below 10."""
     return [
         (x.StockCode, (x.InvoiceNo, x.StockCode, x.Description, x.InvoiceDate, x.Quantity))
@@ -107,38 +111,38 @@ def read_jsonl(records):
 decode = msgspec.json.Decoder(Order).decode
 
 
-class Results(StatelessSinkPartition):
+class Results(StatelessSinkPartition[tuple[str, Row]]):  # type: ignore[misc]  # not installed where mypy runs
     """A CSV file; bytewax's own FileSink would call fsync for every batch."""
 
-    def __init__(self, path):
-        self.file = open(path, "w", newline="", encoding="utf-8")
+    def __init__(self, path: str) -> None:
+        self.file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115  # closed in close
         self.writer = csv.writer(self.file, lineterminator="\n")
         self.writer.writerow(HEADER)
 
-    def write_batch(self, items):
+    def write_batch(self, items: list[tuple[str, Row]]) -> None:
         """Write results and count them."""
         rows = [row for _, row in items]
         self.writer.writerows(rows)
         counted["rows"] += len(rows)
         counted["total"] += sum(row[7] for row in rows)
 
-    def close(self):
+    def close(self) -> None:
         """Write what is still in the buffer."""
         self.file.close()
 
 
-class ResultSink(DynamicSink):
+class ResultSink(DynamicSink[tuple[str, Row]]):  # type: ignore[misc]  # not installed where mypy runs
     """One file for the one worker."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self.path = path
 
-    def build(self, step_id, worker_index, worker_count):
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> Results:
         """Open the file."""
         return Results(self.path)
 
 
-def main(path, out):
+def main(path: str, out: str) -> None:
     """Run the job and print how many rows it gave and the sum of their averages."""
     flow = Dataflow("low_quantity")
     records = op.input("read", flow, FileSource(path, batch_size=1000))

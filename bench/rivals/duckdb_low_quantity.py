@@ -34,7 +34,7 @@ from (
 """
 
 
-def main(path, out):
+def main(path: str, out: str) -> None:
     """Run the job and print how many rows it gave and the sum of their averages."""
     if path.endswith(".jsonl"):
         source = f"read_json('{path}', format = 'newline_delimited', columns = {COLUMNS})"
@@ -47,8 +47,8 @@ def main(path, out):
     database.execute(
         f"copy result to '{out}' (format csv, header, timestampformat '%Y-%m-%d %H:%M:%S')"
     )
-    rows, total = database.execute("select count(*), sum(AverageQuantity) from result").fetchone()
-    print(rows, f"{total:.4f}")
+    found = database.execute("select count(*), sum(AverageQuantity) from result").fetchall()
+    print(found[0][0], f"{found[0][1]:.4f}")
 
 
 if __name__ == "__main__":

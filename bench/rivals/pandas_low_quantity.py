@@ -14,7 +14,7 @@ TEXTS = {"InvoiceNo": "str", "StockCode": "str", "Description": "str", "Quantity
 COLUMNS = ["InvoiceNo", "StockCode", "Description", "InvoiceDate", "Quantity"]
 
 
-def main(path, out):
+def main(path: str, out: str) -> None:
     """Run the job and print how many rows it gave and the sum of their averages."""
     if path.endswith(".jsonl"):
         orders = pd.read_json(path, lines=True, dtype=TEXTS)[COLUMNS]

@@ -7,6 +7,7 @@ import csv
 import itertools
 import sys
 from collections import deque
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from operator import itemgetter
 
@@ -25,6 +26,8 @@ HEADER = (
     "AverageQuantity",
 )
 
+Line = tuple[str, str, str, str, int]  # invoice, sku, description, time, quantity
+
 
 class Order(msgspec.Struct):
     """The fields that the job needs; msgspec skips the others."""
@@ -41,13 +44,13 @@ class Window:
 
     __slots__ = ("count", "lines", "sum")
 
-    def __init__(self):
-        self.lines = deque()
+    def __init__(self) -> None:
+        self.lines: deque[tuple[datetime, int]] = deque()
         self.sum = 0
         self.count = 0
 
 
-def read(path):
+def read(path: str) -> Iterator[Line]:
     """Yield (invoice, sku, description, time, quantity) of the lines below 10."""
     if path.endswith(".jsonl"):
         decode = msgspec.json.Decoder(Order).decode
@@ -66,17 +69,17 @@ def read(path):
         with open(path, newline="", encoding="utf-8") as file:
             records = csv.reader(file)
             next(records)
-            for invoice, sku, description, quantity, time, *_ in records:
-                quantity = int(quantity)
+            for invoice, sku, description, written, time, *_ in records:
+                quantity = int(written)
                 if quantity < BELOW:
                     yield invoice, sku, description, time, quantity
 
 
-def score(lines):
+def score(lines: Iterable[Line]) -> Iterator[tuple[str, str, str, str, int, int, int, float]]:
     """Yield a result for each line; all lines of an instant are learned before any is answered."""
-    windows = {}
-    for text, instant in itertools.groupby(lines, key=itemgetter(3)):
-        instant = list(instant)
+    windows: dict[str, Window] = {}
+    for text, group in itertools.groupby(lines, key=itemgetter(3)):
+        instant = list(group)
         time = datetime.fromisoformat(text)
         oldest = time - WINDOW
         for line in instant:
@@ -96,7 +99,7 @@ def score(lines):
             yield (*line, window.sum, window.count, window.sum / window.count)
 
 
-def main(path, out):
+def main(path: str, out: str) -> None:
     """Run the job and print how many rows it gave and the sum of their averages."""
     rows, total = 0, 0.0
     with open(out, "w", newline="", encoding="utf-8") as file:

@@ -19,7 +19,7 @@ SCHEMA = {
 }
 
 
-def main(path, out):
+def main(path: str, out: str) -> None:
     """Run the job and print how many rows it gave and the sum of their averages."""
     if path.endswith(".jsonl"):
         orders = pl.scan_ndjson(path, schema=SCHEMA)

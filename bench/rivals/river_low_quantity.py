@@ -8,7 +8,9 @@ Usage: river_low_quantity.py FILE OUT
 
 import csv
 import sys
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 from river import stats, utils
@@ -27,6 +29,8 @@ HEADER = (
     "AverageQuantity",
 )
 
+Line = tuple[str, str, str, str, int]  # invoice, sku, description, time, quantity
+
 
 class Order(msgspec.Struct):
     """The fields that the job needs; msgspec skips the others."""
@@ -38,7 +42,7 @@ class Order(msgspec.Struct):
     InvoiceDate: str
 
 
-def read(path):
+def read(path: str) -> Iterator[Line]:
     """Yield (invoice, sku, description, time, quantity) of the lines below 10."""
     if path.endswith(".jsonl"):
         decode = msgspec.json.Decoder(Order).decode
@@ -50,16 +54,16 @@ def read(path):
         with open(path, newline="", encoding="utf-8") as file:
             records = csv.reader(file)
             next(records)
-            for invoice, sku, description, quantity, time, *_ in records:
-                quantity = int(quantity)
+            for invoice, sku, description, written, time, *_ in records:
+                quantity = int(written)
                 if quantity < BELOW:
                     yield invoice, sku, description, time, quantity
 
 
-def main(path, out):
+def main(path: str, out: str) -> None:
     """Run the job and print how many rows it gave and the sum of their averages."""
-    means = {}
-    rows, total, last, time = 0, 0.0, "", None
+    means: dict[str, Any] = {}
+    rows, total, last, time = 0, 0.0, "", datetime.fromisoformat("1970-01-01")
     with open(out, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)

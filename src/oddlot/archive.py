@@ -165,7 +165,7 @@ def query(folder: Path, sql: str) -> pyarrow.Table:
             statements = connection.extract_statements(sql)
             if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
                 raise ConfigError("query: must be one SELECT; the archive is never changed by SQL")
-            return connection.execute(statements[0]).to_arrow_table()
+            return connection.sql(sql).to_arrow_table()
     except duckdb.Error as error:
         line = " ".join(str(error).split("\n\nLINE ")[0].split())
         if ".parquet" in line and not isinstance(error, duckdb.PermissionException):
@@ -181,7 +181,9 @@ def _make_views(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         if any(folder.glob(f"{part}/date=*/*.parquet")):
             files = _quote(f"{pattern}/{part}/date=*/*.parquet")
             options = "hive_partitioning = true, hive_types = {'date': DATE}"
-            source = f"SELECT * FROM read_parquet({files}, {options})"  # noqa: S608
+            # Named, because a folder above may look like a partition and add a column.
+            names = ", ".join([*schema.names, "date"])
+            source = f"SELECT {names} FROM read_parquet({files}, {options})"  # noqa: S608
             connection.execute(f"CREATE VIEW {part} AS {source}")
         else:
             connection.register(f"no_{part}", schema.empty_table())

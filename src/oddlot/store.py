@@ -201,13 +201,11 @@ class Store(Stored):
 
     def _set_aside(self, checkpoint: Checkpoint, reason: str) -> None:
         super()._set_aside(checkpoint, reason)
-        report = {
-            "epoch": checkpoint.epoch,
-            "reason": reason,
-            "checksum": checkpoint.checksum.hex(),
-            "meta": checkpoint.meta.decode("utf-8", "replace"),
-        }
-        self._move(self.folder / checkpoint.file, msgspec.json.encode(report))
+        report = {"epoch": checkpoint.epoch, "reason": reason, "row": repr(checkpoint)}
+        # The row may be what is damaged: the name in it is not to be trusted.
+        files = [name for name, epoch in self._row_files().items() if epoch == checkpoint.epoch]
+        for name in files or [f"rows-{checkpoint.epoch:08d}.bin"]:
+            self._move(self.folder / name, msgspec.json.encode(report))
         with self._transaction() as sql:
             self._crash("repair.flag")
             sql.execute(
@@ -291,6 +289,9 @@ class Store(Stored):
 def _open_tables(folder: Path, fresh: bool, crash: Crash) -> sqlite3.Connection:
     """Open the database, made if need be; a damaged one goes to quarantine if `fresh`."""
     path = folder / DATABASE
+    stray = sorted(file.name for file in folder.glob("rows-*.bin"))
+    if stray and not fresh and not (path.exists() and path.stat().st_size):
+        raise _lost(folder, f"there is {stray[-1]} but no {DATABASE}")
     try:
         connection = tables.connect(path)
         sound = not fresh or tables.is_sound(connection)
@@ -310,9 +311,8 @@ def _open_tables(folder: Path, fresh: bool, crash: Crash) -> sqlite3.Connection:
         connection = tables.connect(path)
     try:
         if tables.version(connection) == 0:
-            stray = sorted(path.name for path in folder.glob("rows-*.bin"))
             if stray and not fresh:
-                raise _lost(folder, f"there is {stray[-1]} but no {DATABASE}")
+                raise _lost(folder, f"there is {stray[-1]}, but nothing is in {DATABASE}")
             crash("open.schema")
             tables.create(connection)
         tables.check_version(connection, path)

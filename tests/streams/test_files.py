@@ -168,7 +168,10 @@ def test_a_file_without_permission_is_refused() -> None:
     with open_folder() as folder:
         (folder / "orders.csv").write_bytes(LINES)
         (folder / "orders.csv").chmod(0)
-        with nobody(), pytest.raises(ConfigError, match="orders.csv: may not be read by this user"):
+        with (
+            nobody(),
+            pytest.raises(ConfigError, match=r"orders[.]csv: may not be read by this user"),
+        ):
             list(read_file(str(folder / "orders.csv")))
 
 
@@ -223,7 +226,7 @@ def test_a_restart_goes_on_where_the_positions_say(tmp_path: Path) -> None:
 
 
 def test_damaged_positions_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(StateError, match="position of orders[.]csv#1: Object missing required"):
+    with pytest.raises(StateError, match=r"position of orders[.]csv#1: Object missing required"):
         Files(str(tmp_path)).open({"orders.csv#1": {"offset": 3}})
 
 

@@ -13,6 +13,7 @@ _DAY_US = 86_400_000_000
 _SMALL = 1e-2  # chances up to this are the tail that is watched
 _PRIOR = 50.0  # how many small chances the belief in the model is worth
 _KEEP = 0.5 ** (1 / 60)  # a half-life of 60 trading days
+_FIXED = float(1 << 32)
 _FEWEST = 1_000.0  # tests a day to count with before there are more: a first day is short
 
 # What one detector's past is, in fixed memory: sums over trailing trading days.
@@ -22,7 +23,7 @@ PAST = np.dtype(
         ("days", "<f8"),
         ("tests", "<f8"),
         ("small", "<f8"),  # how many chances were at most _SMALL
-        ("excess", "<f8"),  # sum over them of ln(_SMALL / chance)
+        ("excess", "<i8"),  # sum over them of ln(_SMALL / chance), in 2^-32: order does not matter
     ]
 )
 
@@ -38,12 +39,12 @@ def _rate(event, first, last, found, past, rate):
             past.days = past.days * _KEEP + 1.0
             past.tests *= _KEEP
             past.small *= _KEEP
-            past.excess *= _KEEP
+            past.excess = np.int64(past.excess * _KEEP)
             past.day = day
         tests_a_day = max(past.tests / past.days, _FEWEST)
         expected = past.tests * _SMALL
         truth = (past.small + _PRIOR) / (expected + _PRIOR)
-        mean_excess = (past.excess + _PRIOR) / (past.small + _PRIOR)
+        mean_excess = (past.excess / _FIXED + _PRIOR) / (past.small + _PRIOR)
         j = i
         while j < last and event[j].time_us == time_us:
             chance = found[j - first].chance
@@ -63,7 +64,7 @@ def _rate(event, first, last, found, past, rate):
                 past.tests += 1.0
                 if chance <= _SMALL:
                     past.small += 1.0
-                    past.excess += math.log(_SMALL / max(chance, 1e-300))
+                    past.excess += np.int64(math.log(_SMALL / max(chance, 1e-300)) * _FIXED)
         i = j
 
 

@@ -15,6 +15,7 @@ _SPARE = 64  # bytes past the end that a copy by words may write
 _NUMBERS = 160  # bytes that the time and the numbers of a row take, at most
 _COMMA, _QUOTE, _BACKSLASH, _LF, _CR = (np.uint8(c) for c in b',"\\\n\r')
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8).copy()
+_NO_DECIMALS = np.frombuffer(b".000000\0", np.uint8).copy()
 _DAY_US = np.int64(86_400_000_000)
 
 
@@ -86,6 +87,9 @@ def _write_integer(value, out, to):
         out[to] = np.uint8(45)
         to += 1
         value = -value
+    if value < 10:
+        out[to] = np.uint8(48 + value)
+        return to + 1
     size = 1
     limit = np.int64(10)
     while size < 19 and value >= limit:
@@ -138,6 +142,9 @@ def _write_average(total, count, out, to):
         out[to] = np.uint8(45)
         to += 1
         total = -total
+    if count == 1:
+        to = _write_integer(total, out, to)
+        return _copy(_NO_DECIMALS, 0, 7, out, to)
     whole = total // count
     rest = total - whole * count
     scaled = rest * 1_000_000
@@ -196,18 +203,6 @@ def _write_rows(line, text, order, found, is_json, is_plain, piece, ends, out):
     return to
 
 
-@compiled
-def _room(line, order, factor, fixed):
-    room = np.int64(0)
-    for k in range(len(order)):
-        row = line[order[k]]
-        texts = (
-            np.int64(row.invoice_size) + np.int64(row.sku_size) + np.int64(row.description_size)
-        )
-        room += factor * texts + fixed
-    return room
-
-
 class RowWriter:
     """Writes what a rule found as text rows.
 
@@ -254,9 +249,10 @@ class RowWriter:
         """
         fixed = _NUMBERS + int(self._ends[-1])
         # A control byte becomes six in JSON; a quote two in CSV.
-        room = int(_room(lines.line, order, 6 if self._is_json else 2, fixed)) + _SPARE
+        factor = 6 if self._is_json else 2
+        room = factor * len(lines.text) + fixed * len(order) + _SPARE
         if room > len(self._out):
-            self._out = np.empty(room, np.uint8)
+            self._out = np.empty(room, np.uint8)  # most of it is never touched
         size = _write_rows(
             lines.line,
             lines.text,

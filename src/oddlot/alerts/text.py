@@ -72,7 +72,7 @@ def explain(
         sku=sku,
         clock=f"{minutes // 60:02d}:{minutes % 60:02d}",
         quantity=_number(quantity, language),
-        usual=_number(max(1.0, evidence.get("usual", 1.0)), language),
+        usual=_number(max(1.0, math.exp(evidence.get("usual_log", 0.0))), language),
         seen=_number(evidence.get("seen", 0.0), language),
         often=_often(rate, language),
         stake=stake,

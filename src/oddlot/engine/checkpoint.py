@@ -67,6 +67,7 @@ def restore(engine: Engine, saved: Saved) -> dict[str, Any]:
     for number, values in enumerate(meta["sources"]):
         tail = np.ascontiguousarray(arrays[f"tail.{number}"])
         engine.sources[values["name"]] = Source.restore(values, number, tail)
+        engine.time.source_names.append(values["name"])
     engine.read = _counter(meta["read"])
     engine.scored = _counter(meta["scored"])
     engine.rejected = _counter(meta["rejected"])

@@ -79,6 +79,7 @@ class Engine:
         source = self.sources.get(partition)
         if source is None:
             source = self.sources[partition] = Source(partition, len(self.sources))
+            self.time.source_names.append(partition)
         for decoded in source.feed(data, is_last, self.config.settings, more):
             yield self.take(decoded, source.number, now_us)
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from oddlot.decode.scan import PADDING, mask_bytes
-from oddlot.engine.compiled import compiled, inlined, load64
+from oddlot.decode.scan import PADDING
+from oddlot.engine.compiled import compiled
 from oddlot.schema import LINE, TEXTS, Bytes, Lines
 
 NEVER = np.int64(-(2**62))  # before any time
@@ -26,7 +26,7 @@ class Released(msgspec.Struct, frozen=True):
     Attributes:
         lines: a batch with the lines in it.
         order: shape (released,), int64, their places in `lines`, in event-time order; lines
-            with equal times are in the order of invoice, SKU and the rest, however they came.
+            with equal times are in the order of their sources' names and their places there.
     """
 
     lines: Lines
@@ -104,129 +104,6 @@ def _copy_texts(source, starts, sizes, ends, at, text):
             text[to + j] = source[starts[i] + j]
 
 
-@inlined
-def _big_endian(text, at, size):
-    """Return the first eight bytes of a text as a number that sorts like the text."""
-    word = mask_bytes(load64(text, at), size)
-    result = np.uint64(0)
-    for i in range(8):
-        result = (result << np.uint64(8)) | ((word >> np.uint64(8 * i)) & np.uint64(255))
-    return result
-
-
-@compiled
-def _compare_texts(text, a, a_size, b, b_size):
-    for i in range(min(a_size, b_size)):
-        if text[a + i] != text[b + i]:
-            return -1 if text[a + i] < text[b + i] else 1
-    return np.int64(a_size) - np.int64(b_size)
-
-
-@compiled
-def _is_before(text, x, y):
-    """Tell whether line x comes before line y of the same time, by all that they say."""
-    c = _compare_texts(
-        text, x.text + np.int64(x.invoice_at), np.int64(x.invoice_size),
-        y.text + np.int64(y.invoice_at), np.int64(y.invoice_size),
-    )  # fmt: skip
-    if c != 0:
-        return c < 0
-    c = _compare_texts(
-        text, x.text + np.int64(x.sku_at), np.int64(x.sku_size),
-        y.text + np.int64(y.sku_at), np.int64(y.sku_size),
-    )  # fmt: skip
-    if c != 0:
-        return c < 0
-    if x.quantity != y.quantity:
-        return x.quantity < y.quantity
-    if x.price != y.price:
-        return x.price < y.price
-    c = _compare_texts(
-        text, x.text + np.int64(x.customer_at), np.int64(x.customer_size),
-        y.text + np.int64(y.customer_at), np.int64(y.customer_size),
-    )  # fmt: skip
-    if c != 0:
-        return c < 0
-    c = _compare_texts(
-        text, x.text + np.int64(x.description_at), np.int64(x.description_size),
-        y.text + np.int64(y.description_at), np.int64(y.description_size),
-    )  # fmt: skip
-    if c != 0:
-        return c < 0
-    return _compare_texts(
-        text, x.text + np.int64(x.country_at), np.int64(x.country_size),
-        y.text + np.int64(y.country_at), np.int64(y.country_size),
-    ) < 0  # fmt: skip
-
-
-@compiled
-def _sort_instant(line, text, order, head, first, last, spare):
-    """Sort order[first:last], lines with one time, by a bottom-up merge with short runs."""
-    width = 8
-    for start in range(first, last, width):
-        for i in range(start + 1, min(start + width, last)):
-            place = order[i]
-            key = head[i]
-            j = i - 1
-            while j >= start and (
-                key < head[j] or (key == head[j] and _is_before(text, line[place], line[order[j]]))
-            ):
-                order[j + 1] = order[j]
-                head[j + 1] = head[j]
-                j -= 1
-            order[j + 1] = place
-            head[j + 1] = key
-    while width < last - first:
-        for start in range(first, last, 2 * width):
-            middle = min(start + width, last)
-            end = min(start + 2 * width, last)
-            a, b = start, middle
-            for i in range(start, end):
-                takes_left = b >= end or (
-                    a < middle
-                    and not (
-                        head[b] < head[a]
-                        or (
-                            head[b] == head[a]
-                            and _is_before(text, line[order[b]], line[order[a]])
-                        )
-                    )
-                )
-                if takes_left:
-                    spare[i] = order[a]
-                    a += 1
-                else:
-                    spare[i] = order[b]
-                    b += 1
-            for i in range(start, end):
-                order[i] = spare[i]
-                row = line[order[i]]
-                head[i] = _big_endian(
-                    text, row.text + np.int64(row.invoice_at), np.int64(row.invoice_size)
-                )
-        width *= 2
-
-
-@compiled
-def _arrange(line, text, first, last, order, head, spare):
-    """Fill order with first..last, lines sorted by time, and sort each instant."""
-    i = first
-    while i < last:
-        time_us = line[i].time_us
-        j = i
-        while j < last and line[j].time_us == time_us:
-            order[j - first] = j
-            j += 1
-        if j - i > 1:
-            for k in range(i, j):
-                row = line[k]
-                head[k - first] = _big_endian(
-                    text, row.text + np.int64(row.invoice_at), np.int64(row.invoice_size)
-                )
-            _sort_instant(line, text, order, head, i - first, j - first, spare)
-        i = j
-
-
 @compiled
 def _count_before(line, first, last, time_us):
     """Return where the lines, sorted by time, reach `time_us`."""
@@ -246,6 +123,7 @@ class EventTime:
     Attributes:
         newest_us: the newest event time that counts; NEVER before the first line.
         late, duplicate: how many lines came too late, or again, by source number.
+        source_names: names of the sources by number; set by the engine.
     """
 
     def __init__(self, lateness_us: int, max_skew_us: int, horizon_us: int) -> None:
@@ -268,6 +146,7 @@ class EventTime:
         self._last = 0
         self._text: Bytes = np.zeros(1 << 20, np.uint8)
         self._end = 0
+        self.source_names: list[str] = []
         self._seen = np.zeros(1 << 10, _SEEN)
         self._used = 0
         self._ahead: list[Lines] = []  # lines ahead of the stream, one a batch, as they came
@@ -396,13 +275,18 @@ class EventTime:
     def _release_before(self, time_us: int) -> Released:
         first = self._first
         last = int(_count_before(self._line, first, self._last, time_us))
-        count = last - first
-        order = np.empty(count, np.int64)
-        if count:
-            head, spare = np.empty(count, np.uint64), np.empty(count, np.int64)
-            _arrange(self._line, self._text, first, last, order, head, spare)
-            self._first = last
+        self._first = last
+        order = np.arange(first, last)
+        source = self._line["source"][first:last]
+        if len(source) and source[0] != source[-1] or (source != source[:1]).any():
+            line = self._line[first:last]
+            order = first + np.lexsort((line["position"], self._rank(source), line["time_us"]))
         return Released(Lines(self._line, self._text), order)
+
+    def _rank(self, source: Any) -> Any:
+        """Rank sources by name, which does not depend on which was seen first."""
+        ranks = np.argsort(np.argsort(np.array(self.source_names)))
+        return ranks[source]
 
     def _make_room(self, count: int, text: Bytes) -> int:
         """Make room for lines and append their texts; return where the texts begin."""

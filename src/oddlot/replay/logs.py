@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -73,13 +74,15 @@ class LogFiles:
         """
         if self._file is None or not self._pending:
             return
-        data = memoryview(b"".join(self._pending))
+        data = b"".join(self._pending)
         self._pending.clear()
         self._taken = 0
+        written = 0
         try:
-            while data:
-                data = data[self._file.write(data) :]
+            while written < len(data):
+                written += self._file.write(memoryview(data)[written:])
         except OSError as error:
+            self._cut_back(written - data.rfind(b"\n", 0, written) - 1)
             raise StreamError(f"{self._file.name}: cannot be written: {_reason(error)}") from error
 
     def close(self) -> None:
@@ -96,6 +99,12 @@ class LogFiles:
         self._size += size
         self._taken += size
         self.bytes += size
+
+    def _cut_back(self, size: int) -> None:
+        """Take half a line away again, so that what comes after it is not joined to it."""
+        if self._file is not None and size:
+            with suppress(OSError):
+                self._file.truncate(self._file.tell() - size)
 
     def _rotate(self) -> None:
         self.close()

@@ -164,7 +164,7 @@ def replay(
         StreamError: reading or writing failed midway; what was written holds.
     """
     options.check()
-    source = Source(options.file, options.settings)
+    source = Source.open(options.file, options.settings)
     bursts, header = _bursts(options, source)
     ending = source.reading.format if options.format == "auto" else options.format
     logs = LogFiles(Path(options.to), header, ending, options.rotation, options.rotate_bytes)

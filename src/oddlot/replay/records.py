@@ -28,19 +28,20 @@ _TABLES = {".parquet": parquet_chunks, ".xlsx": xlsx_chunks}
 class Source:
     """An orders file, opened: its reading, its header, and its records once.
 
+    Args:
+        name: the file as the user knows it.
+        chunks: its bytes, cut anywhere; as many as `look` wants are read ahead.
+        settings: what the user declared about it.
+
     Attributes:
         reading: how the file is read.
         header: the header line with its line end; b"" for JSON Lines.
+
+    Raises:
+        ConfigError: its layout cannot be found.
     """
 
-    def __init__(self, path: str, settings: Settings) -> None:
-        """Open a file of orders; see `look` for what is read ahead.
-
-        Raises:
-            ConfigError: it cannot be opened, or its layout cannot be found.
-            StreamError: reading failed midway.
-        """
-        chunks = _chunks(path)
+    def __init__(self, name: str, chunks: Iterator[bytes], settings: Settings) -> None:
         head = next(chunks, b"")
         ahead = [head]
 
@@ -49,13 +50,26 @@ class Source:
             ahead.append(piece)
             return piece
 
-        self.reading, skip = look(path, head, more, settings)
-        begin = b"".join(ahead) if len(head) < skip else head
-        self.header = _ended(begin[:skip].removeprefix(b"\xef\xbb\xbf").lstrip())
-        if self.reading.format == "jsonl":
-            self.header = b""
-        after = len(ahead) if begin is not head else 1
-        self._chunks = chain([begin[skip:]], ahead[after:], chunks)
+        self.reading, skip = look(name, head, more, settings)
+        while len(ahead[0]) < skip:
+            ahead[:2] = [ahead[0] + ahead[1]]
+        start = ahead[0][:skip].removeprefix(b"\xef\xbb\xbf").lstrip()
+        self.header = _ended(start) if self.reading.format == "csv" else b""
+        ahead[0] = ahead[0][skip:]
+        self._chunks = chain(ahead, chunks)
+
+    @classmethod
+    def open(cls, path: str, settings: Settings) -> Source:
+        """Open a file of orders, plain, packed or a table.
+
+        Raises:
+            ConfigError: it cannot be opened, or its layout cannot be found.
+            StreamError: reading failed midway.
+        """
+        read_table = _TABLES.get(Path(path).suffix.lower())
+        if read_table:
+            return cls(path, read_table(path), settings)
+        return cls(path, (bytes(chunk.data) for chunk in read_file(path)), settings)
 
     def records(self) -> Iterator[list[bytes]]:
         """Return the records, each with its line end, some at a time and in order.
@@ -169,13 +183,6 @@ def json_writer(reading: Reading) -> Callable[[bytes], bytes]:
         return f"{{{','.join(pairs)}}}\n".encode()
 
     return write
-
-
-def _chunks(path: str) -> Iterator[bytes]:
-    read_table = _TABLES.get(Path(path).suffix.lower())
-    if read_table:
-        return read_table(path)
-    return (bytes(chunk.data) for chunk in read_file(path))
 
 
 def _ended(record: bytes) -> bytes:

@@ -63,7 +63,7 @@ class Goods(msgspec.Struct, frozen=True):
     def demand(self, shop: Shop, day: OpenDay) -> Floats:
         """Return the share of each SKU, times a constant, in the order lines of a day.
 
-        Each SKU drifts from week to week by up to a quarter, follows its season, and is
+        Each SKU drifts from week to week by up to a half, follows its season, and is
         sold from its first to its last day only.
         """
         when = date_of_year(day.date)
@@ -71,7 +71,7 @@ class Goods(msgspec.Struct, frozen=True):
         week, weekday = divmod(day.offset, 7)
         share = weekday / 7
         now, then = (Draws(shop.seed, 5, week + step).uniform(self.skus) for step in (0, 1))
-        drift = 0.75 + 0.5 * (now * (1 - share) + then * share)
+        drift = 0.5 + (now * (1 - share) + then * share)
         is_sold = (self.first <= day.offset) & (day.offset <= self.last)
         return np.asarray(self.weight * factor[self.season] * drift * is_sold)
 

@@ -117,7 +117,7 @@ def packing_of(path: str, head: bytes) -> bytes:
     for magic, name in _UNREADABLE.items():
         if head.startswith(magic):
             raise ConfigError(f"{path}: must be plain, gzip or Zstandard; got {name}: unpack it")
-    expected = _SUFFIXES.get(Path(path).suffix.lower())
+    expected = _SUFFIXES.get(path[path.rfind(".") :].lower())
     if expected and not head.startswith(expected):
         got = "an empty file" if not head else "other bytes"
         raise ConfigError(f"{path}: must be a {_NAMES[expected]} file; got {got}")

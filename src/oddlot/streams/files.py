@@ -85,6 +85,7 @@ class Tail:
         self._now_us = 0
         self._resume = -1  # number of the file at which the last poll was full
         self._known: dict[str, FollowedFile] = {}
+        self._openings: dict[str, list[FollowedFile]] = {}
         self._handles = OpenFiles(self._folder)
         self._lost: set[str] = set()
         self._strangers: dict[tuple[int, int], _Stranger] = {}
@@ -93,7 +94,7 @@ class Tail:
                 position = msgspec.convert(value, Position)
             except msgspec.ValidationError as error:
                 raise StateError(f"position of {name}: {error}") from None
-            self._known[name] = FollowedFile(name, position, turn=1)
+            self._follow(FollowedFile(name, position, turn=1))
         self._number = 1 + max((file.position.number for file in self._known.values()), default=-1)
 
     def __enter__(self) -> Self:
@@ -245,9 +246,9 @@ class Tail:
     def _find(self, opening: str, text: Text, stranger: _Stranger) -> FollowedFile | None:
         """Return the lost file that a text goes on with; note whether it repeats another."""
         stranger.repeats = ""
-        for file in self._known.values():
-            if file.position.opening != opening:
-                continue
+        for file in self._openings.get(opening, []):
+            if not file.is_lost and self._handles.ensure(file) and not file.is_intact():
+                self._truncated(file)  # perhaps this text is what it was
             if file.is_lost:
                 is_same = file.continues_in(text)
                 if is_same:
@@ -272,8 +273,12 @@ class Tail:
             name = f"{plain}-{count}"
         position = Position(entry.path, entry.device, entry.inode, False, opening, self._number)
         self._number += 1
-        self._known[name] = FollowedFile(name, position, self._turn)
-        return self._known[name]
+        return self._follow(FollowedFile(name, position, self._turn))
+
+    def _follow(self, file: FollowedFile) -> FollowedFile:
+        self._known[file.name] = file
+        self._openings.setdefault(file.position.opening, []).append(file)
+        return file
 
     def _read(self, errors: list[StreamError]) -> list[Chunk]:
         """Take chunks from the files in turn until a poll is full or nothing is left."""
@@ -371,6 +376,7 @@ class Tail:
         gone = [file for file in self._known.values() if file.position.is_done and file.is_lost]
         for file in gone[: max(0, len(gone) - _KEPT)]:
             del self._known[file.name]
+            self._openings[file.position.opening].remove(file)
 
 
 class _Stranger:

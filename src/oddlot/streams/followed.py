@@ -151,6 +151,9 @@ class FollowedFile:
         part: Part = "rest" if inside else "lines" if whole else "start"
         chunk = Chunk(self.name, self.position.offset, memoryview(data)[begin:cut], part=part)
         self._advance(data, begin, cut)
+        is_at_end = not self.position.is_packed and len(data) - begin < size
+        # Behind the last line end there is half a line, or nothing.
+        self.is_waiting = is_at_end and not inside and len(data) - cut <= longest
         return chunk
 
     def finish(self, longest: int) -> Chunk | None:
@@ -172,6 +175,12 @@ class FollowedFile:
         self.position.is_done = True
         self.position.done_size = self.size
         self.is_waiting = True
+
+    def is_intact(self) -> bool:
+        """Tell whether an open file still holds what was read so far."""
+        if not self.position.is_packed:
+            self._read(0)
+        return not self.is_replaced
 
     def continues_in(self, text: Text) -> bool | None:
         """Tell whether a text holds what was read so far; None if it is shorter than that."""

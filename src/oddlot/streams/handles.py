@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 
 from oddlot.errors import ConfigError
 from oddlot.streams.chunks import PackedText, PlainText, Text, failed, packing_of
@@ -41,15 +42,13 @@ class OpenFiles:
         """Note that an open file is in use."""
         self._used.pop(file.name, None)
         self._used[file.name] = file
-        if len(self._used) <= _LIMIT:
-            return
-        for name, other in list(self._used.items()):
-            if other.is_there and other is not file:
-                other.let_go()
-            if other.text is None:
-                del self._used[name]
-            if len(self._used) <= _LIMIT:
-                break
+        if len(self._used) > _LIMIT:
+            for name in list(islice(self._used, 4)):
+                other = self._used.pop(name)
+                if other.is_there and other is not file:
+                    other.let_go()
+                if other.text is not None:
+                    self._used[name] = other
 
     def open(self, path: str, place: tuple[int, int]) -> Text | None:
         """Open a file of the folder; None if there is another one at its path by now.

@@ -1,0 +1,378 @@
+"""Files of order lines in, alerts out: the engine over what is already there."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+import stat
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from oddlot import catalog
+from oddlot.config import Budget, Config
+from oddlot.decode.table import parquet_chunks, xlsx_chunks
+from oddlot.engine.embedded import Engine, Outcome
+from oddlot.engine.scoring import type_of
+from oddlot.errors import ConfigError
+from oddlot.findings import AlertWriter, Output, RuleRows, alert_writer, beside, format_of
+from oddlot.schema import ROLES, Alert, Reject
+from oddlot.streams.chunks import Chunk, open_file, read_file
+
+_TOP = 15  # findings that a summary keeps
+_PLACES = 3  # places that it keeps for each reason
+_REASONS = 50  # and reasons that it tells apart
+_OTHER = "other reasons"
+
+
+class Progress(msgspec.Struct):
+    """How far reading has come; updated in place.
+
+    Attributes:
+        path: the file that is read.
+        number, files: which file it is, from 1, and how many there are.
+        done, total: bytes of its text; total is 0 where nobody can know it yet.
+        lines, alerts: in all files so far.
+    """
+
+    path: str = ""
+    number: int = 0
+    files: int = 0
+    done: int = 0
+    total: int = 0
+    lines: int = 0
+    alerts: int = 0
+
+
+class Reason(msgspec.Struct):
+    """Why records were set aside: how many, and the first few places."""
+
+    count: int = 0
+    places: list[str] = []
+
+
+class Summary(msgspec.Struct):
+    """What became of the files.
+
+    Attributes:
+        counts: read = scored + late + rejected + duplicate.
+        alerts: how many alerts the tests gave.
+        rows: how many rows each rule gave.
+        reasons: why records were rejected or late.
+        top: the alerts with the highest scores, highest first.
+        written: the files that were written, with what they hold.
+        seconds: how long it took.
+    """
+
+    counts: dict[str, int]
+    alerts: int
+    rows: dict[str, int]
+    reasons: dict[str, Reason]
+    top: list[Alert]
+    written: dict[str, str]
+    seconds: float
+
+
+def choose(
+    config: Config,
+    only: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    dates: str | None = None,
+    budget: float | None = None,
+) -> Config:
+    """Return the config as the options of `detect` change it.
+
+    Args:
+        config: what they change.
+        only: types of the detectors to run; those of the config keep their options there.
+        columns: role to the column's name.
+        dates: as in the config's section `source`.
+        budget: false alerts a day that the user accepts.
+
+    Raises:
+        ConfigError: there is no such detector or role.
+    """
+    for role in columns or {}:
+        if role not in ROLES:
+            raise ConfigError(
+                f"--map: role must be one of: {', '.join(ROLES)}; got {catalog.show(role)}"
+                f"{catalog.suggest(role, ROLES)}"
+            )
+    detectors = config.detectors
+    if only:
+        known = {type_of(detector): detector for detector in detectors}
+        detectors = tuple(
+            known[name]
+            if name in known
+            else catalog.build("detectors", {"type": name}, f"--only {name}")
+            for name in dict.fromkeys(only)
+        )
+    source = config.source
+    if dates is not None:
+        source = msgspec.structs.replace(source, dates=dates)
+    return msgspec.structs.replace(
+        config,
+        detectors=detectors,
+        columns={**config.columns, **(columns or {})},
+        source=source,
+        budget=config.budget if budget is None else Budget(budget),
+    )
+
+
+def detect(
+    files: Sequence[str],
+    config: Config,
+    out: str | None,
+    on_progress: Callable[[Progress], object],
+    now_us: int,
+) -> Summary:
+    """Read files of order lines one after the other, and write what is odd in them.
+
+    Alerts of tests go to `out`; a rule's rows go beside it, or to `out` itself where no test
+    runs. What is written appears in its place only when it is whole.
+
+    Args:
+        files: CSV, JSON Lines, Parquet or XLSX, plain or packed; "-" is standard input.
+        config: what to look for, and how.
+        out: a file that ends in .jsonl, .csv or .parquet; "-" for JSON Lines on standard output;
+            None to write nothing.
+        on_progress: called after each chunk.
+        now_us: the clock, microseconds UTC.
+
+    Raises:
+        ConfigError: a file cannot be opened or understood.
+        StreamError: reading or writing failed midway.
+    """
+    started = time.perf_counter()
+    _check_files(files, out)
+    progress = Progress(files=len(files))
+    # The first file is opened before anything is written, so that a wrong name leaves no trace.
+    engine = Engine(config)
+    sink = _Sink(engine, out)
+    try:
+        for progress.number, path in enumerate(files, 1):
+            progress.path, progress.done, progress.total = path, 0, _text_size(path)
+            chunks = _ReadAhead(_chunks(path))
+            for chunk in chunks:
+                for outcome in engine.feed(
+                    path, chunk.data, chunk.end, now_us, more=chunks.more
+                ):
+                    sink.take(outcome)
+                progress.done = chunk.position + len(chunk.data)
+                progress.lines = engine.read.total()
+                progress.alerts = sink.alerts
+                on_progress(progress)
+        sink.take(engine.finish())
+        sink.set_aside(engine.give_up_waiting())
+        sink.keep()
+    finally:
+        sink.drop()
+    return Summary(
+        counts=engine.counters(),
+        alerts=sink.alerts,
+        rows={name: rows.count for name, rows in sink.rows.items()},
+        reasons=sink.reasons,
+        top=sink.best(),
+        written=sink.written,
+        seconds=time.perf_counter() - started,
+    )
+
+
+class _Sink:
+    """Where outcomes go: to files, and into the summary."""
+
+    def __init__(self, engine: Engine, out: str | None) -> None:
+        self.alerts = 0
+        self.reasons: dict[str, Reason] = {}
+        self.rows: dict[str, RuleRows] = {}
+        self.written: dict[str, str] = {}
+        self._engine = engine
+        self._top: list[tuple[float, str, Alert]] = []
+        self._outputs: list[Output] = []
+        self._writer: AlertWriter | None = None
+        self._is_kept = False
+        rules = [detector for detector in engine.config.detectors if detector.is_rule]
+        has_tests = len(rules) < len(engine.config.detectors)
+        try:
+            if out is not None and has_tests:
+                self._writer = alert_writer(self._open(out, "alerts"))
+            for rule in rules:
+                name = type_of(rule)
+                output = None
+                if out is not None and not has_tests and len(rules) == 1:
+                    output = self._open(out, name)
+                elif out is not None and out != "-":
+                    output = self._open(beside(out, name), name)
+                self.rows[name] = RuleRows(output, rule.columns)
+        except BaseException:
+            self.drop()
+            raise
+
+    def take(self, outcome: Outcome) -> None:
+        """Write what was found, and note the rest."""
+        released = outcome.released
+        if outcome.rows and len(released.order):
+            is_plain = self._is_plain()
+            for name, found in outcome.rows.items():
+                self.rows[name].write(released.lines, released.order, found, is_plain)
+        if outcome.alerts:
+            self.alerts += len(outcome.alerts)
+            for alert in outcome.alerts:
+                heapq.heappush(self._top, (alert.score, alert.id, alert))
+                if len(self._top) > _TOP:
+                    heapq.heappop(self._top)
+            if self._writer:
+                self._writer.write(outcome.alerts)
+        self.set_aside(outcome.rejects)
+
+    def set_aside(self, rejects: Iterable[Reject]) -> None:
+        """Count rejects by reason, and keep the first few places."""
+        for reject in rejects:
+            short = reject.reason.partition("; got ")[0]
+            if short not in self.reasons and len(self.reasons) >= _REASONS:
+                short = _OTHER
+            reason = self.reasons.setdefault(short, Reason())
+            reason.count += 1
+            if len(reason.places) < _PLACES:
+                reason.places.append(f"{reject.source}: line {reject.number}: {reject.reason}")
+
+    def best(self) -> list[Alert]:
+        """Return the alerts with the highest scores, highest first."""
+        return [alert for _, _, alert in sorted(self._top, reverse=True)]
+
+    def keep(self) -> None:
+        """Finish every file and move it to its place."""
+        self._close()
+        for output in self._outputs:
+            output.keep()
+        self._is_kept = True
+
+    def drop(self) -> None:
+        """Remove what was not kept."""
+        if not self._is_kept:
+            with contextlib.suppress(OSError):
+                self._close()  # pyarrow would do it later, into a file that is gone
+            for output in self._outputs:
+                output.drop()
+
+    def _close(self) -> None:
+        if self._writer:
+            self._writer.close()
+        for rows in self.rows.values():
+            rows.close()
+
+    def _open(self, path: str, what: str) -> Output:
+        output = Output(path)
+        self._outputs.append(output)
+        self.written[path] = what
+        return output
+
+    def _is_plain(self) -> bool:
+        decoders = [source.decoder for source in self._engine.sources.values()]
+        return all(
+            decoder is None
+            or (decoder.reading.format == "csv" and decoder.reading.delimiter == ",")
+            for decoder in decoders
+        )
+
+
+class _ReadAhead:
+    """The chunks of a file, some of which may be looked at before their turn."""
+
+    def __init__(self, chunks: Iterator[Chunk]) -> None:
+        self._chunks = chunks
+        self._held: deque[Chunk] = deque()
+
+    def __iter__(self) -> Iterator[Chunk]:
+        while chunk := self._held.popleft() if self._held else next(self._chunks, None):
+            yield chunk
+
+    def more(self) -> bytes:
+        """Return the bytes of the next chunk that nobody has seen; b"" at the end."""
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            return b""
+        self._held.append(chunk)
+        return bytes(chunk.data)
+
+
+def _chunks(path: str) -> Iterator[Chunk]:
+    magic = _peek(path)
+    if magic == b"PAR1":
+        return _from_table(path, parquet_chunks(path))
+    if magic == b"PK\x03\x04":
+        return _from_table(path, xlsx_chunks(path))
+    return read_file(path)
+
+
+def _from_table(path: str, pieces: Iterable[bytes]) -> Iterator[Chunk]:
+    position = 0
+    for piece in pieces:
+        yield Chunk(path, position, piece)
+        position += len(piece)
+    yield Chunk(path, position, b"", end=True)
+
+
+def _peek(path: str) -> bytes:
+    """Return the first four bytes of a file that can be read twice."""
+    if path == "-" or not Path(path).is_file():
+        return b""
+    handle = open_file(path)
+    try:
+        return os.pread(handle, 4, 0)
+    except OSError:
+        return b""  # reading it in earnest says why
+    finally:
+        os.close(handle)
+
+
+def _text_size(path: str) -> int:
+    """Return how many bytes of text a file holds, or 0 where that is not known beforehand."""
+    if path == "-" or not Path(path).is_file():
+        return 0
+    magic = _peek(path)
+    size = Path(path).stat().st_size
+    if magic[:2] == b"\x1f\x8b":
+        # The last four bytes are the size of the last member, modulo 4 GiB: enough for a bar.
+        with Path(path).open("rb") as file:
+            file.seek(max(0, size - 4))
+            size_inside = int.from_bytes(file.read(4), "little")
+        return size_inside if size_inside > size else 0
+    if magic in (b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04"):
+        return 0
+    return size
+
+
+def _check_files(files: Sequence[str], out: str | None) -> None:
+    if len(set(files)) < len(files):
+        twice = next(path for path, count in Counter(files).items() if count > 1)
+        raise ConfigError(f"{twice}: must be named once; got {files.count(twice)} times")
+    for path in files:
+        if path != "-":
+            # A wrong name leaves no half of an output behind.
+            if not _is_pipe(path):
+                os.close(open_file(path))
+            if out not in (None, "-") and _is_same(path, str(out)):
+                raise ConfigError(f"--out {out}: must not be a file that is read")
+    if out is not None:
+        format_of(out)
+
+
+def _is_pipe(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(Path(path).stat().st_mode)
+    except OSError:
+        return False
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return False
+

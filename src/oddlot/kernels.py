@@ -1,0 +1,91 @@
+"""Where compiled kernels are kept, and a word to the user when they must be compiled."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+
+_COMPILING = "Compiling the detectors for this machine, once: about 15 s ..."
+_STALE_SECONDS = 30 * 86_400
+
+
+def prepare_kernels() -> None:
+    """Choose a folder for compiled kernels, and say so when one has to be compiled.
+
+    To be called before anything imports the engine: numba reads its settings once. A folder
+    that NUMBA_CACHE_DIR names is left as it is.
+    """
+    if not os.environ.get("NUMBA_CACHE_DIR"):
+        folder = _choose_folder()
+        if folder is not None:
+            os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    from numba.core import event
+
+    is_said = False
+
+    class Compiling(event.Listener):  # type: ignore[misc]  # numba ships no types
+        """Hears when a kernel is compiled; one that comes from the cache makes no such event."""
+
+        def on_start(self, _: object) -> None:
+            nonlocal is_said
+            if not is_said:
+                print(_COMPILING, file=sys.stderr, flush=True)  # noqa: T201  # talk is stderr's
+            is_said = True
+
+        def on_end(self, _: object) -> None:
+            pass
+
+    event.register("numba:compile", Compiling())
+
+
+def _choose_folder() -> Path | None:
+    """Return a folder that this user alone can write, of these sources and this numba.
+
+    numba looks at the file of a cached function only, not at the files of the functions that it
+    calls: another version of Oddlot gets another folder.
+    """
+    name = f"kernels-{_digest_sources()}"
+    home = Path("~").expanduser()
+    for caches in (
+        Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "oddlot",
+        Path(tempfile.gettempdir()) / f"oddlot-{os.getuid()}",
+    ):
+        folder = caches / name
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # What lies there is run: nobody else may have made it.
+            if folder.stat().st_uid != os.getuid() or caches.stat().st_uid != os.getuid():
+                continue
+            os.utime(folder)
+            (folder / "writable").touch()
+        except OSError:
+            continue
+        _remove_stale(caches)
+        return folder
+    return None
+
+
+def _digest_sources() -> str:
+    digest = hashlib.blake2b(metadata.version("numba").encode(), digest_size=8)
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        text = source.read_bytes()
+        if b"compiled" in text:
+            digest.update(text)
+    return digest.hexdigest()
+
+
+def _remove_stale(caches: Path) -> None:
+    """Remove the kernels of versions that were not used for long."""
+    for folder in caches.glob("kernels-*"):
+        try:
+            is_stale = time.time() - folder.stat().st_mtime > _STALE_SECONDS
+        except OSError:
+            continue  # another process removed it
+        if is_stale:
+            shutil.rmtree(folder, ignore_errors=True)
