@@ -78,14 +78,14 @@ def run(folder: Path, crash: Crash | None = None) -> list[str]:
         saved = store.load()
         start = b'{"step":0,"files":{},"name":""}'
         meta = msgspec.json.decode(saved.meta if saved else start)
-        files = AlertFiles(folder / "alerts", "csv", rotate_bytes=60, crash=crash)
+        files = AlertFiles(folder / "alerts", "csv", rotate_bytes=30, crash=crash)
         archive = Archive(folder / "archive", crash=crash)
         with files:
             files.restore(meta["files"])
             archive.restore(meta["name"])
             for step in range(meta["step"] + 1, STEPS + 1):
                 store.add_alerts([alert(step)])
-                for detector in ("low_quantity", "second"):
+                for detector in ("low_quantity", "second", "low_quantity"):
                     files.append(detector, b"%d,a rule that fires often\n" % step, HEADER)
                 files.sync()
                 archive.write_orders(orders(step), f"{step:06d}")

@@ -98,7 +98,8 @@ def test_a_stop_at_every_boundary_in_turn_changes_nothing_in_the_end(
                 run(place, crash)
             except Killed:
                 if power_is_lost:
-                    disk.lose_power(place)
+                    for part in place.iterdir():
+                        disk.lose_power(part)
                 run(place)
                 assert outcome(place) == reference, seen[-1]
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -14,15 +15,30 @@ from oddlot.errors import OddlotError
 _INTERRUPTED = 130
 
 
+class _Refusal(click.ClickException):
+    """An error of ours, as click knows errors."""
+
+    def __init__(self, error: OddlotError) -> None:
+        super().__init__(str(error))
+        vars(self)["exit_code"] = error.exit_code  # click calls it a class variable
+
+
 class Commands(click.Group):
     """The commands, with every refusal as one line on standard error."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run a command and leave with its exit code."""
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:
-            code = super().main(*args, standalone_mode=False, **extra)
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             code = error.exit_code
@@ -38,13 +54,15 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except OddlotError as error:
-            refusal = click.ClickException(str(error))
-            refusal.exit_code = error.exit_code
-            raise refusal from error
+            raise _Refusal(error) from error
         except BrokenPipeError:
             # Whoever read our output has seen enough; Python must not write to him at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
+
+
+def _example(*commands: str) -> str:
+    return "\b\nExample:\n" + "".join(f"    {command}\n" for command in commands)
 
 
 def _split_pairs(
@@ -57,16 +75,15 @@ def _split_pairs(
     return {role: column for role, _, column in split}
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    epilog=_example("oddlot detect orders.csv --out alerts.jsonl"),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, message="%(prog)s %(version)s", help="Print the version.")
 @click.help_option("-h", "--help", help="Print this text.")
 def main() -> None:
-    """Find inventory anomalies in a shop's order lines, with a stated number of false alarms.
-
-    \b
-    Example:
-        oddlot detect orders.csv --out alerts.jsonl
-    """
+    """Find inventory anomalies in a shop's order lines, with a stated number of false alarms."""
 
 
 _help = click.help_option("-h", "--help", help="Print this text.")
@@ -79,9 +96,15 @@ _set = click.option(
 )
 
 
-@main.command()
+@main.command(
+    epilog=_example(
+        "oddlot detect orders.csv --out alerts.jsonl",
+        "oddlot detect orders.csv --only low_quantity --out rows.csv",
+        "oddlot detect orders.csv --map quantity=Quantity --budget 0.5",
+    )
+)
 @click.argument("files", nargs=-1, required=True)
-@click.option("--out", metavar="FILE", help="Write alerts here: .jsonl, .csv or .parquet; - prints.")
+@click.option("--out", metavar="FILE", help="Write alerts to this .jsonl, .csv or .parquet.")
 @click.option(
     "--only",
     multiple=True,
@@ -125,12 +148,6 @@ def detect(
     FILES are CSV, JSON Lines, Parquet or XLSX, plain or packed (.gz, .zst); - is standard input.
     Several are read one after the other, so name them in the order of time. A terminal gets
     the top findings; a pipe gets every alert as JSON Lines.
-
-    \b
-    Example:
-        oddlot detect orders.csv --out alerts.jsonl
-        oddlot detect orders.csv --only low_quantity --out rows.csv
-        oddlot detect orders.csv --map quantity=Quantity --budget 0.5
     """
     from oddlot.kernels import prepare_kernels
 
@@ -141,8 +158,9 @@ def detect(
     from oddlot import detect as detecting
     from oddlot import terminal
 
+    given = configs.load(config) if config else configs.from_text("", "oddlot detect")
     chosen = detecting.choose(
-        configs.apply(configs.load(config) if config else configs.from_text("", "oddlot detect"), settings),
+        configs.apply(given, settings),
         only,
         columns,
         dates,
@@ -157,7 +175,7 @@ def detect(
     terminal.show_summary(summary)
 
 
-@main.command()
+@main.command(epilog=_example("oddlot run shop.toml"))
 @click.argument("config", metavar="SHOP.TOML")
 @click.option(
     "--start-fresh",
@@ -171,10 +189,6 @@ def run(config: str, start_fresh: bool, settings: tuple[str, ...]) -> None:
 
     Alerts are printed as they come, as JSON Lines unless to a terminal. Ctrl-C saves a checkpoint;
     the next run goes on exactly there.
-
-    \b
-    Example:
-        oddlot run shop.toml
     """
     from oddlot.kernels import prepare_kernels
 
@@ -186,17 +200,12 @@ def run(config: str, start_fresh: bool, settings: tuple[str, ...]) -> None:
         watch.watch(configs.apply(configs.load(config), settings), view, fresh=start_fresh)
 
 
-@main.command()
+@main.command(epilog=_example("oddlot check shop.toml"))
 @click.argument("config", metavar="SHOP.TOML")
 @_set
 @_help
 def check(config: str, settings: tuple[str, ...]) -> None:
-    """Check a config, and print what it says to do.
-
-    \b
-    Example:
-        oddlot check shop.toml
-    """
+    """Check a config, and print what it says to do."""
     from oddlot.kernels import prepare_kernels
 
     prepare_kernels()
@@ -206,7 +215,11 @@ def check(config: str, settings: tuple[str, ...]) -> None:
     terminal.show_lines(described.describe(configs.apply(configs.load(config), settings)))
 
 
-@main.command()
+@main.command(
+    epilog=_example(
+        'oddlot query shop.toml "SELECT sku, count(*) FROM orders GROUP BY sku ORDER BY 2 DESC"'
+    )
+)
 @click.argument("archive", metavar="SHOP.TOML|FOLDER")
 @click.argument("sql")
 @click.option(
@@ -222,10 +235,6 @@ def query(archive: str, sql: str, form: str) -> None:
     """Ask the archive in SQL: the views are orders and alerts.
 
     Name the config, or the archive's folder. The dialect is DuckDB's; one SELECT, read only.
-
-    \b
-    Example:
-        oddlot query shop.toml "SELECT sku, count(*) FROM orders GROUP BY sku ORDER BY 2 DESC"
     """
     from oddlot import archive as archives
     from oddlot import described, terminal
@@ -233,7 +242,7 @@ def query(archive: str, sql: str, form: str) -> None:
     terminal.show_rows(archives.query(described.archive_folder(archive), sql), form)
 
 
-@main.command()
+@main.command(epilog=_example("oddlot replay orders.csv --to logs --rate 5000"))
 @click.argument("file")
 @click.option("--to", required=True, metavar="DIR", help="Folder for the log files.")
 @click.option("--rate", type=float, metavar="N", help="Lines a second.")
@@ -267,10 +276,6 @@ def replay(
     """Turn an orders file into growing, rotating log files.
 
     With neither --rate nor --speed it goes as fast as possible.
-
-    \b
-    Example:
-        oddlot replay orders.csv --to logs --rate 5000
     """
     from oddlot import replay as replaying
     from oddlot import terminal
@@ -291,7 +296,7 @@ def replay(
         replaying.replay(options, progress=view)
 
 
-@main.command()
+@main.command(epilog=_example("oddlot simulate --out shop --days 30 --seed 7"))
 @click.option("--out", required=True, metavar="DIR", help="Folder for orders and labels.csv.")
 @click.option("--seed", default=1, show_default=True, help="Another seed is another shop.")
 @click.option("--days", default=60, show_default=True, help="Calendar days.")
@@ -310,11 +315,10 @@ def replay(
 def simulate(
     out: str, seed: int, days: int, skus: int, lines: int, faults: float, form: str
 ) -> None:
-    """Make a realistic shop's orders, with faults planted and labelled.
+    """Make up a shop's orders, with labelled faults.
 
-    \b
-    Example:
-        oddlot simulate --out shop --days 30 --seed 7
+    Zipf-like products, trading hours, weekdays, season, wholesale orders, pack sizes, returns and
+    write-offs; the same seed gives the same files on any machine.
     """
     from oddlot import simulate as simulating
     from oddlot import terminal
@@ -325,7 +329,7 @@ def simulate(
     terminal.show_written(simulating.write_shop(shop, out, form))
 
 
-@main.command()
+@main.command(epilog=_example("oddlot demo --seconds 5"))
 @click.argument("file", required=False)
 @click.option(
     "--seconds",
@@ -338,14 +342,11 @@ def simulate(
 @click.option("--seed", default=1, show_default=True, help="Of the simulated shop.")
 @_help
 def demo(file: str | None, seconds: float, to: str | None, seed: int) -> None:
-    """Watch the engine at work on a simulated shop with planted faults, or on FILE.
+    """Watch the engine at work on a shop with planted faults.
 
-    The orders are replayed, sped up, to log files that grow; the engine follows them, and at
-    the end you see which faults it found and what that cost in false alarms.
-
-    \b
-    Example:
-        oddlot demo --seconds 5
+    The shop is simulated, unless you name a FILE. Its orders are replayed, sped up, to log files
+    that grow; the engine follows them, and at the end you see which faults it found and what that
+    cost in false alarms.
     """
     from oddlot.kernels import prepare_kernels
 
@@ -355,6 +356,6 @@ def demo(file: str | None, seconds: float, to: str | None, seed: int) -> None:
 
     with demonstration.Demo(file, to, seconds, seed) as it:
         terminal.show_lines(it.story)
-        with terminal.LiveView(plain=True, total=it.lines) as view:
+        with terminal.LiveView(plain=True, total=it.lines, mark=it.mark) as view:
             ended = it.run(view)
         terminal.show_faults(ended)

@@ -109,24 +109,26 @@ class Demo:
                 self._orders = file
                 self.lines = _count_lines(file)
                 what = f"{file}: {self.lines:,} lines"
-            reading = Source(self._orders, Settings()).reading
+            reading = Source.open(self._orders, Settings()).reading
         except BaseException:
             self._remove()
             raise
         self.config = self._configure(reading.dates)
         rate = self.lines / seconds
-        self.story = [
-            f"{what}.",
-            f"They are replayed to {self.folder / 'logs'} at {rate:,.0f} lines/s; "
-            "the engine follows.",
-            "",
-        ]
+        logs = self.folder / "logs"
+        follows = f"They are replayed to {logs} at {rate:,.0f} lines/s; the engine follows."
+        self.story = [f"{what}.", follows, ""]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._remove()
+
+    def mark(self, alert: Alert) -> str:
+        """Return a note where the alert found a planted fault, else nothing."""
+        found = [(alert.time_us, alert.sku, alert.detector)]
+        return "<- planted" if score_alerts(found, self._faults or (), 1).first_us else ""
 
     def run(self, on_progress: Callable[[live.Progress], None]) -> Ended:
         """Replay and watch until every line went through the engine.

@@ -38,9 +38,7 @@ def describe(config: Config) -> Iterator[str]:
             if role in config.columns:
                 yield _entry("", f"{role} = {config.columns[role]}")
     time = config.time
-    yield _entry(
-        "time", f"lateness {time.lateness}, max skew {time.max_skew}, idle {time.idle}"
-    )
+    yield _entry("time", f"lateness {time.lateness}, max skew {time.max_skew}, idle {time.idle}")
     yield from _describe_detectors(config)
     yield _entry("state", f"{config.state.path} (checkpoint every {config.state.checkpoint_every})")
     yield _entry("alerts", f"{config.alerts.path} ({config.alerts.format})")
@@ -64,7 +62,7 @@ def archive_folder(path: str) -> Path:
 
 
 def _describe_reading(path: str, config: Config) -> Iterator[str]:
-    reading = Source(path, config.settings).reading
+    reading = Source.open(path, config.settings).reading
     form = {"csv": f"CSV, delimiter {reading.delimiter!r}", "jsonl": "JSON Lines"}[reading.format]
     yield _entry("read as", f"{form}, dates {reading.dates} (from {Path(path).name})")
     for role in ROLES:

@@ -7,7 +7,7 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -191,9 +191,12 @@ class ParquetAlerts:
 
 def alert_writer(output: Output) -> AlertWriter:
     """Return the writer of alerts that an output's ending asks for."""
-    kinds = {"jsonl": JsonAlerts, "csv": CsvAlerts, "parquet": ParquetAlerts}
-    writer: AlertWriter = kinds[format_of(output.path)](output)
-    return writer
+    kinds: dict[str, Callable[[Output], AlertWriter]] = {
+        "jsonl": JsonAlerts,
+        "csv": CsvAlerts,
+        "parquet": ParquetAlerts,
+    }
+    return kinds[format_of(output.path)](output)
 
 
 class RuleRows:

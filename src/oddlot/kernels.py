@@ -13,6 +13,8 @@ from pathlib import Path
 
 _COMPILING = "Compiling the detectors for this machine, once: about 15 s ..."
 _STALE_SECONDS = 30 * 86_400
+_listeners: list[object] = []  # one at most
+_spent: list[float] = []  # seconds for each kernel that this run compiled
 
 
 def prepare_kernels() -> None:
@@ -27,21 +29,37 @@ def prepare_kernels() -> None:
             os.environ["NUMBA_CACHE_DIR"] = str(folder)
     from numba.core import event
 
+    if _listeners:
+        return
     is_said = False
+    depth = 0
+    started = 0.0
 
-    class Compiling(event.Listener):  # type: ignore[misc]  # numba ships no types
+    class Compiling(event.Listener):
         """Hears when a kernel is compiled; one that comes from the cache makes no such event."""
 
         def on_start(self, _: object) -> None:
-            nonlocal is_said
+            nonlocal is_said, depth, started
             if not is_said:
                 print(_COMPILING, file=sys.stderr, flush=True)  # noqa: T201  # talk is stderr's
-            is_said = True
+                is_said = True
+            if depth == 0:
+                started = time.perf_counter()
+            depth += 1
 
         def on_end(self, _: object) -> None:
-            pass
+            nonlocal depth
+            depth -= 1
+            if depth == 0:
+                _spent.append(time.perf_counter() - started)
 
-    event.register("numba:compile", Compiling())
+    _listeners.append(Compiling())
+    event.register("numba:compile", _listeners[0])  # type: ignore[no-untyped-call]
+
+
+def compile_seconds() -> float:
+    """Return how long this run has spent on compiling kernels."""
+    return sum(_spent)
 
 
 def _choose_folder() -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -48,7 +48,7 @@ class DetectBar:
             transient=True,
             redirect_stdout=sys.stdout.isatty(),
         )
-        self._task = self._bars.add_task("", total=None, state="")
+        self._task = self._bars.add_task("reading ...", total=None, state="")
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -109,11 +109,12 @@ def show_findings(summary: Summary) -> None:
 def show_summary(summary: Summary) -> None:
     """Print counts, reasons of rejects and what was written where, to standard error."""
     counts = summary.counts
-    speed = ""
-    if counts["read"] >= _RATED:
-        speed = f", {_short(counts['read'] / summary.seconds)} lines/s"
+    seconds = summary.seconds
+    speed = f", {_short(counts['read'] / seconds)} lines/s" if counts["read"] >= _RATED else ""
+    if summary.compiling >= 1:
+        speed += f" after {summary.compiling:.0f} s of compiling"
     _say(
-        f"{_lines(counts['read'])} read in {summary.seconds:.1f} s{speed}: "
+        f"{_lines(counts['read'])} read in {seconds:.1f} s{speed}: "
         + ", ".join(
             f"{counts[name]:,} {name}" for name in ("scored", "late", "rejected", "duplicate")
         )
@@ -144,6 +145,7 @@ class LiveView:
     Args:
         plain: alerts as text for people where standard output is no terminal; JSON Lines if False.
         total: lines that are to come; None where nobody knows.
+        mark: says something short about an alert, such as that its fault was planted.
         clock: seconds that never go back.
     """
 
@@ -151,10 +153,12 @@ class LiveView:
         self,
         plain: bool = False,
         total: int | None = None,
+        mark: Callable[[Alert], str] = lambda alert: "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plain = plain
         self._total = total
+        self._mark = mark
         self._clock = clock
         self._console = Console(stderr=True)
         self._live: Live | None = None
@@ -204,14 +208,17 @@ class LiveView:
             _say(self._state(progress).plain)
 
     def _show_alert(self, alert: Alert) -> None:
+        when, mark = alert_row(alert)["time"][:16], self._mark(alert)
         if sys.stdout.isatty():
             line = Text.assemble(
-                (alert_row(alert)["time"][:16], "dim"), "  ", (f"{alert.score:5.2f}", "bold yellow")
+                (when, "dim"), (f"  {alert.score:5.2f}  ", "bold yellow"), alert.text
             )
-            line.append(f"  {alert.text}")
+            if mark:
+                line.append(f"  {mark}", "bold green")
             Console().print(line)
         elif self._plain:
-            print(f"{alert_row(alert)['time'][:16]}  {alert.score:5.2f}  {alert.text}", flush=True)  # noqa: T201
+            end = f"  {mark}" if mark else ""
+            print(f"{when}  {alert.score:5.2f}  {alert.text}{end}", flush=True)  # noqa: T201
         else:
             print(msgspec.json.encode(alert_row(alert)).decode(), flush=True)  # noqa: T201
 
@@ -220,7 +227,7 @@ class LiveView:
         speed = (after - before) / (last - first) if last > first else 0.0
         counts = progress.counters
         text = Text()
-        if self._total:
+        if self._total and self._live is not None:
             share = min(1.0, counts["read"] / self._total)
             text.append("█" * round(24 * share), "cyan")
             text.append("░" * (24 - round(24 * share)) + "  ", "dim")
@@ -238,7 +245,9 @@ class LiveView:
 def show_faults(ended: Ended) -> None:
     """Print which planted faults were found, and what it cost in false alarms."""
     score = ended.score
+    lines, alerts = _lines(ended.counters["scored"]), _plural(len(ended.alerts), "alert")
     if score is None:
+        print(f"\n{lines} scored in {ended.seconds:.1f} s: {alerts}.")  # noqa: T201
         return
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column("planted fault")
@@ -259,6 +268,7 @@ def show_faults(ended: Ended) -> None:
     console.print(table)
     console.print()
     alarms = _plural(score.false_alarms, "false alarm")
+    print(f"{lines} scored in {ended.seconds:.1f} s: {alerts}.")  # noqa: T201
     print(  # noqa: T201
         f"{alarms} in {score.days:.0f} open days: {score.false_alarms_per_day:.2f} a day; "
         f"the budget was {ended.budget:g} a day."
@@ -337,7 +347,7 @@ def show_rows(table: Any, form: str) -> None:
     _say(f"({_plural(len(rows), 'row')})")
 
 
-def show_lines(lines: Iterable[str] | Sequence[str]) -> None:
+def show_lines(lines: Iterable[str]) -> None:
     """Print lines to standard output."""
     for line in lines:
         print(line)  # noqa: T201

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 from oddlot.config import Config
 from oddlot.engine import live
@@ -29,22 +30,25 @@ def watch(
     """
     stop = threading.Event()
 
+    def sleep(seconds: float) -> None:
+        stop.wait(seconds)  # a signal ends it
+
     def end(number: int, _: FrameType | None) -> None:
         stop.set()
         signal.signal(number, before[number])
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, end)
+    before: dict[int, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, end)
     try:
         live.run(
             config,
             clock_us=lambda: time.time_ns() // 1000,
-            sleep=stop.wait,  # a signal ends it
+            sleep=sleep,
             should_stop=stop.is_set,
             on_progress=on_progress,
             fresh=fresh,
         )
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for name, handler in before.items():
+            signal.signal(name, handler)

@@ -29,13 +29,14 @@ PAST = np.dtype(
 
 
 @compiled
-def _rate(event, first, last, found, past, rate):
+def _rate(event, first, last, found, pasts, rate):
     """Fill rate[i] for event[first + i]; NaN where nothing was tested; learn each instant."""
+    past = pasts[0]
     i = first
     while i < last:
         time_us = event[i].time_us
         day = time_us // _DAY_US
-        if day > past.day:
+        if day > past.day or past.days == 0.0:  # days before 1970 are negative
             past.days = past.days * _KEEP + 1.0
             past.tests *= _KEEP
             past.small *= _KEEP
@@ -99,7 +100,7 @@ class Budget:
             How many a day are at least this odd, shape (last - first,); NaN where not tested.
         """
         rate = np.empty(last - first)
-        _rate(event, first, last, found, self._past[name][0], rate)
+        _rate(event, first, last, found, self._past[name], rate)
         return rate
 
     def save(self) -> dict[str, Any]:

@@ -248,8 +248,9 @@ class RowWriter:
             found: shape (released,), dtype RULE_FOUND.
         """
         fixed = _NUMBERS + int(self._ends[-1])
-        # A control byte becomes six in JSON; a quote two in CSV.
-        factor = 6 if self._is_json else 2
+        # A control byte becomes six in JSON; a quote two in CSV. One column of the source may
+        # be all three texts.
+        factor = 3 * (6 if self._is_json else 2)
         room = factor * len(lines.text) + fixed * len(order) + _SPARE
         if room > len(self._out):
             self._out = np.empty(room, np.uint8)  # most of it is never touched

@@ -13,6 +13,7 @@ _TEMPLATES = {
         ),
         "stake": " {money} at stake.",
         "once_in_days": "once in {count} days",
+        "once_a_day": "about once a day",
         "times_a_day": "{count} times a day",
     },
     "es": {
@@ -22,6 +23,7 @@ _TEMPLATES = {
         ),
         "stake": " Están en juego {money}.",
         "once_in_days": "una vez cada {count} días",
+        "once_a_day": "más o menos una vez al día",
         "times_a_day": "{count} veces al día",
     },
 }
@@ -35,10 +37,12 @@ def _number(value: float, language: str) -> str:
 
 def _often(rate: float, language: str) -> str:
     words = _TEMPLATES[language]
-    if rate > 1:
+    if rate >= 1.5:
         return words["times_a_day"].format(count=_number(rate, language))
-    days = 1 / rate if rate > 1e-9 else 1e9
-    return words["once_in_days"].format(count=_number(max(1, days), language))
+    days = 1 / max(rate, 1e-9)
+    if days < 1.5:
+        return words["once_a_day"]
+    return words["once_in_days"].format(count=_number(days, language))
 
 
 def explain(

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from oddlot.decode.reading import DATES, Reading
+from oddlot.decode.reading import DATES, ENCODINGS, Reading
 from oddlot.decode.record import Fields, read_record
-from oddlot.decode.scan import MAX_RECORD, PADDING, hash_bytes
+from oddlot.decode.scan import MAX_RECORD, PADDING, hash_text
 from oddlot.decode.scan_csv import scan_csv
-from oddlot.decode.scan_json import Shape, learn, scan_json
-from oddlot.engine.compiled import compiled
+from oddlot.decode.scan_json import NO_SHAPE, Shape, learn, scan_json
 from oddlot.errors import DataError
 from oddlot.schema import LINE, ROLES, TEXTS, Bytes, Lines, Reject
 
 _KEPT = 256  # bytes of a rejected record that are kept
-_CAPACITY = 32_768  # lines in a batch, at most
-_NO_SHAPE = Shape(
-    np.zeros(PADDING, np.uint8),
-    np.zeros((1, 4), np.int64),
-    np.zeros(0, np.bool_),
-    np.zeros(0, np.bool_),
-    np.full(9, -1, np.int64),
-)
+_CAPACITY = 16_384  # lines in a batch, at most
+_PIECE = 1 << 18  # bytes decoded together: they, their marks and lines stay in the cache
+# A record of 65,536 bytes may end in two more, and a quote or line end may be cut in two.
+_LONGEST_TAIL = MAX_RECORD + 2
+_TEXT = _LONGEST_TAIL + _PIECE + PADDING  # and as much again for what is written anew
+_LEARNT_FROM = 20  # records that are tried
 
 
 class Decoded(msgspec.Struct, frozen=True):
     """What became of some records.
 
     Attributes:
-        lines: the order lines, in the order of the source; SKUs are still hashes.
+        lines: the order lines, in the order of the source; SKUs have no numbers yet.
         rejects: the records that could not become lines.
     """
 
@@ -40,18 +38,18 @@ class Decoded(msgspec.Struct, frozen=True):
     rejects: list[Reject]
 
 
-@compiled
-def _hash_slow(line, slow, text):
-    """Set the hashes of the SKU and the event id of the lines that were judged."""
-    for i in slow:
-        row = line[i]
-        row.sku = np.int32(
-            hash_bytes(text, row.text + np.int64(row.sku_at), np.int64(row.sku_size))
-            & np.uint64(0x7FFFFFFF)
-        )
-        if row.event > 0:
-            end = row.text + np.int64(row.country_at) + np.int64(row.country_size)
-            row.event = hash_bytes(text, end, np.int64(row.event)) | np.uint64(1)
+class _Workspace(threading.local):
+    """What every decoder of a thread works in, so that a thousand sources cost no more than one."""
+
+    def __init__(self) -> None:
+        self.text = np.zeros(2 * _TEXT, np.uint8)
+        self.line = np.empty(_CAPACITY, LINE)
+        self.odd = np.empty((_CAPACITY, 3), np.int64)
+        self.comma = np.empty(_TEXT + MAX_RECORD, np.int32)
+        self.other = np.empty(_TEXT + PADDING, np.int32)
+
+
+_workspace = _Workspace()
 
 
 class Decoder:
@@ -72,12 +70,14 @@ class Decoder:
         self.position = position
         self.number = number
         self._tail: Bytes = np.zeros(0, np.uint8)
-        self._dropped = 0  # bytes of a record that is too long, already let go
+        self._dropped = 0  # bytes of a line that is too long, already let go
         self._head = b""  # and how it began
         self._shape: Shape | None = None
         self._dates = DATES.index(reading.dates)
-        self._roles = np.array([reading.places.get(role, -1) for role in ROLES], np.int64)
-        self._odd = np.empty((_CAPACITY, 4), np.int64)
+        self._encoding = ENCODINGS.index(reading.encoding)
+        if reading.format == "csv":
+            self._delimiter = np.uint8(ord(reading.delimiter))
+            self._roles = np.array([reading.places.get(role, -1) for role in ROLES], np.int64)
 
     def feed(self, data: Any, is_last: bool = False) -> Iterator[Decoded]:
         """Decode the next bytes of the source.
@@ -87,36 +87,48 @@ class Decoder:
             is_last: whether the source ends here, so that a last record needs no line end.
 
         Yields:
-            Batches of at most 32,768 lines.
+            Batches of lines. Each is overwritten when the next one, of any decoder in this
+            thread, is asked for: copy what must outlive it.
         """
         fresh = np.frombuffer(data, np.uint8) if len(data) else np.zeros(0, np.uint8)
-        if self._dropped:
-            fresh, reject = self._drop(fresh, is_last)
-            if reject is not None:
-                yield Decoded(Lines(np.empty(0, LINE), np.zeros(PADDING, np.uint8)), [reject])
-        stop = len(self._tail) + len(fresh)
-        text = np.empty(stop + PADDING, np.uint8)
-        text[: len(self._tail)] = self._tail
-        text[len(self._tail) : stop] = fresh
-        text[stop:] = 0
         at = 0
-        while at < stop:
-            line = np.empty(min(_CAPACITY, stop - at), LINE)
-            count, odd_count, after, number = self._scan(text, at, stop, is_last, line)
-            if after == at:
+        while True:
+            piece = fresh[at : at + _PIECE]
+            at += len(piece)
+            yield from self._feed(piece, is_last and at == len(fresh))
+            if at == len(fresh):
+                return
+
+    def _feed(self, fresh: Bytes, is_last: bool) -> Iterator[Decoded]:
+        space = _workspace
+        tail, text = self._tail, space.text
+        at, stop = 0, len(tail) + len(fresh)
+        text[: len(tail)] = tail
+        text[len(tail) : stop] = fresh
+        text[stop : stop + PADDING] = 0
+        if self._dropped:
+            at, reject = self._drop(text, 0, stop, is_last)
+            if reject is not None:
+                yield Decoded(Lines(space.line[:0], text[:PADDING]), [reject])
+                # Another decoder may have worked here meanwhile.
+                text[: len(tail)] = tail
+                text[len(tail) : stop] = fresh
+                text[stop : stop + PADDING] = 0
+        while at < stop and not self._dropped:
+            count, odd_count, after, number, extra = self._scan(at, stop, is_last)
+            if after > at:
+                decoded = self._judge(space.line[:count], space.odd[:odd_count], extra)
+                self.position += after - at
+                self.number = number
+                at = after
+                yield decoded
+            elif stop - at > _LONGEST_TAIL:
+                # No record can begin here: let the line go, and reject it when it ends.
+                self._head = text[at : at + _KEPT].tobytes()
+                at, _ = self._drop(text, at, stop, is_last)
+            else:
                 break
-            moved = after - at
-            decoded = self._judge(text, line[:count], self._odd[:odd_count])
-            self.position += moved
-            self.number = number
-            at = after
-            yield decoded
         self._tail = text[at:stop].copy()
-        if len(self._tail) > 2 * MAX_RECORD:
-            # No line end in sight: let the bytes go, and reject the record when it ends.
-            self._head = self._tail[:_KEPT].tobytes()
-            self._dropped = len(self._tail)
-            self._tail = np.zeros(0, np.uint8)
 
     def save(self) -> tuple[dict[str, Any], Bytes]:
         """Return what a checkpoint needs: numbers, and the bytes of a record cut short."""
@@ -134,83 +146,100 @@ class Decoder:
         self._dropped, self._head = numbers["dropped"], bytes(numbers["head"])
         self._tail = tail
 
-    def _scan(
-        self, text: Bytes, at: int, stop: int, is_last: bool, line: Any
-    ) -> tuple[int, int, int, int]:
-        reading = self.reading
-        where = (self._dates, self.position, self.number, self.source, line, self._odd)
+    def _scan(self, at: int, stop: int, is_last: bool) -> tuple[int, int, int, int, int]:
+        reading, space = self.reading, _workspace
+        text, extra = space.text, stop + PADDING
+        where = (self._dates, self.position, self.number, self.source, space.line, space.odd)
         if reading.format == "csv":
-            delimiter = np.uint8(ord(reading.delimiter))
-            layout = (delimiter, len(reading.header), self._roles)
-            return scan_csv(text, at, stop, is_last, *layout, *where)  # type: ignore[no-any-return]
+            layout = (self._delimiter, len(reading.header), self._encoding, self._roles)
+            found: tuple[int, int, int, int, int] = scan_csv(
+                text, at, stop, is_last, extra, *layout, *where, space.comma, space.other
+            )
+            return found
         if self._shape is None:
-            first = text[at : min(stop, at + MAX_RECORD)].tobytes().lstrip(b"\r\n")
-            self._shape = learn(first.split(b"\n", 1)[0].rstrip(b"\r"), reading.columns)
-        shape = self._shape or _NO_SHAPE
-        parts = (shape.literal, shape.piece, shape.is_text, shape.must_be_whole, shape.roles)
-        result: tuple[int, int, int, int] = scan_json(text, at, stop, is_last, *parts, *where)
-        if 2 * result[1] > result[0]:
+            self._shape = self._learn(text[at : min(stop, at + MAX_RECORD)].tobytes())
+        shape = self._shape or NO_SHAPE
+        layout = (shape.literal, shape.piece, self._encoding, shape.roles, "price" in reading.columns)
+        count, odd_count, after, number = scan_json(text, at, stop, is_last, *layout, *where)
+        if 2 * odd_count > count:
             self._shape = None  # records are built another way now: learn again
-        return result
+        return count, odd_count, after, number, extra
 
-    def _judge(self, text: Bytes, line: Any, odd: Any) -> Decoded:
-        """Let the slow path judge the odd records of a batch."""
+    def _learn(self, text: bytes) -> Shape | None:
+        for record in text.split(b"\n", _LEARNT_FROM)[:_LEARNT_FROM]:
+            if shape := learn(record.removesuffix(b"\r"), self.reading.columns):
+                return shape
+        return None
+
+    def _judge(self, line: Any, odd: Any, end: int) -> Decoded:
+        """Let the slow path judge the odd records of a batch, whose texts end at `end`."""
+        text = _workspace.text
         if len(odd) == 0:
-            return Decoded(Lines(line, text), [])
-        base = len(text) - PADDING
+            return Decoded(Lines(line, text[: end + PADDING]), [])
         rejects: list[Reject] = []
         rejected: list[int] = []
-        slow: list[int] = []
         extra = bytearray()
-        for index, start, stop, is_open in odd.tolist():
+        for index, start, stop in odd.tolist():
             data = text[start:stop].tobytes()
             place = (int(line["position"][index]), int(line["number"][index]))
             try:
-                if is_open:
-                    raise DataError("a quote must be closed; this one never is")
                 fields = read_record(data, self.reading)
-                line[index] = self._row(fields, place, base + len(extra), extra)
             except DataError as error:
                 rejects.append(Reject(self.name, *place, str(error), data[:_KEPT], len(data)))
                 rejected.append(index)
             else:
-                slow.append(index)
-        whole = np.zeros(len(text) + len(extra), np.uint8)
-        whole[:base] = text[:base]
-        whole[base : base + len(extra)] = np.frombuffer(extra, np.uint8)
-        _hash_slow(line, np.array(slow, np.int64), whole)
-        return Decoded(Lines(np.delete(line, rejected) if rejected else line, whole), rejects)
+                line[index] = self._row(fields, place, end + len(extra), extra)
+        size = end + len(extra) + PADDING
+        if size > len(text):
+            text = np.concatenate([text[:end], np.zeros(size - end, np.uint8)])
+        text[end : end + len(extra)] = np.frombuffer(extra, np.uint8)
+        lines = Lines(np.delete(line, rejected) if rejected else line, text[:size])
+        return Decoded(lines, rejects)
 
     def _row(
         self, fields: Fields, place: tuple[int, int], start: int, extra: bytearray
     ) -> tuple[Any, ...]:
-        """Make a row of LINE out of judged fields; their texts go to the end of `extra`.
-
-        The event id goes there too: its hash is taken later, from `event` as its size.
-        """
-        pieces = [getattr(fields, name).encode() for name in TEXTS]
-        event = fields.event.encode()
-        if sum(map(len, pieces)) + len(event) >= MAX_RECORD:
-            raise DataError(f"record must have at most {MAX_RECORD:,} bytes of text")
-        spans, at = [], 0
-        for piece in pieces:
-            spans += [at, len(piece)]
-            at += len(piece)
-        extra += b"".join(pieces) + event
+        """Make a row of LINE out of judged fields; their texts go to the end of `extra`."""
+        places: dict[bytes, int] = {}
+        spans, size = [], 0
+        for name in TEXTS:
+            piece = getattr(fields, name).encode()
+            # Two roles may share a column; kept once, no more than the record's size is needed.
+            if piece not in places:
+                places[piece] = size
+                extra += piece
+                size += len(piece)
+            spans += [places[piece], len(piece)]
+        event = hash_text(fields.event.encode()) | 1 if fields.event else 0
         numbers = (fields.time_us, fields.quantity, fields.price)
-        return (*numbers, place[0], start, len(event), place[1], self.source, 0, *spans, 0, 1)
+        return (*numbers, place[0], start, event, place[1], self.source, -1, *spans, 0, 1)
 
-    def _drop(self, fresh: Bytes, is_last: bool) -> tuple[Bytes, Reject | None]:
-        """Let go of the rest of a record that is too long."""
-        ends = np.flatnonzero(fresh == 10)
-        if len(ends) == 0 and not is_last:
-            self._dropped += len(fresh)
-            return fresh[:0], None
-        used = int(ends[0]) + 1 if len(ends) else len(fresh)
-        size = self._dropped + used - (1 if len(ends) else 0)
-        reason = f"record must have at most {MAX_RECORD:,} bytes; got {size:,}"
+    def _drop(self, text: Bytes, at: int, stop: int, is_last: bool) -> tuple[int, Reject | None]:
+        """Let go of a line that is too long, up to its end.
+
+        Returns:
+            Where in text to go on, and the reject where the line has ended.
+        """
+        data = text[at:stop].tobytes()
+        is_json = self.reading.format == "jsonl"
+        ends = [end for byte in (b"\n", b"\r")[: 2 - is_json] if (end := data.find(byte)) >= 0]
+        end = min(ends, default=len(data))
+        after = end + 1
+        if is_json:
+            is_cut = end == len(data)
+            # A carriage return belongs to the line end, if that is what follows.
+            end -= data.endswith(b"\r", 0, end) and not (is_cut and is_last)
+        else:
+            is_cut = end == len(data) or (end == len(data) - 1 and data.endswith(b"\r"))
+            after += data[after - 1 : after + 1] == b"\r\n"
+        if is_cut and not is_last:
+            self._dropped += end
+            return at + end, None
+        size = self._dropped + end
+        reason = f"record must have at most {MAX_RECORD} bytes; got {size}"
         reject = Reject(self.name, self.position, self.number, reason, self._head, size)
-        self.position += self._dropped + used
+        after = min(after, len(data))
+        self.position += self._dropped + after
         self.number += 1
-        self._dropped = 0
-        return fresh[used:], reject
+        self._dropped, self._head = 0, b""
+        return at + after, reject

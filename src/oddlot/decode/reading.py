@@ -98,7 +98,9 @@ class Reading(msgspec.Struct, frozen=True, dict=True):
     def places(self) -> dict[str, int]:
         """Index into `header` of each role that has a column, in the order of ROLES."""
         return {
-            role: self.header.index(self.columns[role]) for role in ROLES if role in self.columns
+            role: self.header.index(self.columns[role])
+            for role in ROLES
+            if self.columns.get(role) in self.header  # JSON Lines have none
         }
 
     @cached_property

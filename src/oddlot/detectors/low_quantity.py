@@ -34,6 +34,8 @@ def _scan(rows, event, head, first, last, below, window_us, found):
         for k in range(i, j):
             out = found[k - first]
             out.fires = 0
+            out.sum = 0
+            out.count = 0
             if event[k].quantity < below:
                 row = rows[event[k].sku]
                 out.fires = 1

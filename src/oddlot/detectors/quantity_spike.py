@@ -13,6 +13,7 @@ from msgspec import Meta
 from oddlot.detectors.contract import Event, LineDetector
 from oddlot.durations import Duration, parse_duration
 from oddlot.engine.compiled import compiled, inlined
+from oddlot.errors import ConfigError
 from oddlot.schema import SALE
 
 _BINS = 32  # half-octaves of quantity: 1, 2, 3, 4, 6, 8, 12 ... and 65,536 and more
@@ -117,6 +118,10 @@ class QuantitySpike(LineDetector, frozen=True):
         [("chance", "<f8"), ("usual_log", "<f8"), ("seen", "<f8")], align=True
     )
     finds: ClassVar[str] = "quantity_spike"
+
+    def __post_init__(self) -> None:
+        if parse_duration(self.memory) == 0:
+            raise ConfigError(f"memory must be above 0s; got {self.memory!r}")
 
     def score(self, rows: Any, event: Any, head: int, first: int, last: int, found: Any) -> int:
         """Test each sale against what its SKU sold before; see `LineDetector.score`."""

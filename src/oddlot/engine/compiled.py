@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -22,7 +23,29 @@ def compiled(function: Function) -> Function:
 
     No fast-math: a sum must come out the same on every machine.
     """
+    if not IS_COMPILED:
+        # Hashes overflow on purpose; plain numpy numbers would warn.
+        return np.errstate(over="ignore")(function)
+    if not IS_COMPILED:
+        return _with_fields(function)
     return numba.njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+
+
+def _with_fields(function: Function) -> Function:
+    """Let plain Python write `row.time_us` for a numpy record, as compiled code does."""
+
+    @functools.wraps(function)
+    def plain(*arguments: Any) -> Any:
+        return function(
+            *(
+                argument.view(np.recarray)
+                if isinstance(argument, np.ndarray) and argument.dtype.names
+                else argument
+                for argument in arguments
+            )
+        )
+
+    return plain  # type: ignore[return-value]
 
 
 def inlined(function: Function) -> Function:
@@ -62,11 +85,46 @@ def _store64(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def _item(typing_context: Any, array: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.args[0].dtype
+        place = _pointer_to_item(context, builder, signature, arguments)
+        extend = builder.sext if kind.signed else builder.zext
+        return extend(builder.load(place), ir.IntType(64))
+
+    return types.int64(array, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _set_item(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _pointer_to_item(context, builder, signature, arguments)
+        bits = ir.IntType(signature.args[0].dtype.bitwidth)
+        builder.store(builder.trunc(arguments[2], bits), place)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def _trailing_zeros(typing_context: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.uint64(types.uint64), generate
+
+
+def _pointer_to_item(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+    return cgutils.gep_inbounds(builder, data, arguments[1])
+
+
+def _splat64(builder: Any, byte: Any, vector: Any) -> Any:
+    """Return a vector of one byte, 64 times."""
+    first = ir.Constant(ir.IntType(32), 0)
+    start = builder.insert_element(ir.Constant(vector, ir.Undefined), byte, first)
+    order = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+    return builder.shuffle_vector(start, ir.Constant(vector, ir.Undefined), order)
 
 
 def _vector64(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -81,15 +139,22 @@ def _mark64(typing_context: Any, array: Any, index: Any, delimiter: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = _vector64(context, builder, signature, arguments)
         vector = data.type
-        first = ir.Constant(ir.IntType(32), 0)
-        start = builder.insert_element(ir.Constant(vector, ir.Undefined), arguments[2], first)
-        order = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
-        delimiters = builder.shuffle_vector(start, ir.Constant(vector, ir.Undefined), order)
+        delimiters = _splat64(builder, arguments[2], vector)
         special = builder.icmp_unsigned("<", data, ir.Constant(vector, [0x20] * 64))
         special = builder.or_(special, builder.icmp_unsigned("==", data, delimiters))
         quotes = ir.Constant(vector, [0x22] * 64)
         special = builder.or_(special, builder.icmp_unsigned("==", data, quotes))
         return builder.bitcast(special, ir.IntType(64))
+
+    return types.uint64(array, types.int64, types.uint8), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _equal64(typing_context: Any, array: Any, index: Any, byte: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = _vector64(context, builder, signature, arguments)
+        same = builder.icmp_unsigned("==", data, _splat64(builder, arguments[2], data.type))
+        return builder.bitcast(same, ir.IntType(64))
 
     return types.uint64(array, types.int64, types.uint8), generate
 
@@ -120,6 +185,14 @@ def _store64_plain(array: Any, index: int, value: Any) -> None:
     array[index : index + 8] = np.frombuffer(int(value).to_bytes(8, "little"), np.uint8)
 
 
+def _item_plain(array: Any, index: int) -> int:
+    return int(array[index])
+
+
+def _set_item_plain(array: Any, index: int, value: int) -> None:
+    array[index] = value
+
+
 def _trailing_zeros_plain(value: Any) -> Any:
     value = int(value)
     return np.uint64((value & -value).bit_length() - 1 if value else 64)
@@ -130,6 +203,13 @@ def _mark64_plain(array: Any, index: int, delimiter: Any) -> Any:
     for i, byte in enumerate(bytes(array[index : index + 64])):
         if byte < 32 or byte in (34, int(delimiter)):
             word |= 1 << i
+    return np.uint64(word)
+
+
+def _equal64_plain(array: Any, index: int, byte: Any) -> Any:
+    word = 0
+    for i, one in enumerate(bytes(array[index : index + 64])):
+        word |= (one == int(byte)) << i
     return np.uint64(word)
 
 
@@ -148,9 +228,14 @@ def _count_bits_plain(value: Any) -> int:
 # reach at least eight bytes past the last place read. store64 is its counterpart.
 load64 = _load64 if IS_COMPILED else _load64_plain
 store64 = _store64 if IS_COMPILED else _store64_plain
+# item(array, index) and set_item: without the question whether the index counts from the end.
+item = _item if IS_COMPILED else _item_plain
+set_item = _set_item if IS_COMPILED else _set_item_plain
 # mark64(bytes, index, delimiter): a bit for each of 64 bytes that is the delimiter, a quote or
-# a control byte; beyond_ascii64: for each above 0x7F. The array must reach 64 bytes past `index`.
+# a control byte; equal64(bytes, index, byte): for each that is `byte`; beyond_ascii64: for each
+# above 0x7F. The array must reach 64 bytes past `index`.
 beyond_ascii64 = _beyond_ascii64 if IS_COMPILED else _beyond_ascii64_plain
+equal64 = _equal64 if IS_COMPILED else _equal64_plain
 mark64 = _mark64 if IS_COMPILED else _mark64_plain
 count_bits = _count_bits if IS_COMPILED else _count_bits_plain
 trailing_zeros = _trailing_zeros if IS_COMPILED else _trailing_zeros_plain

@@ -76,12 +76,17 @@ class Engine:
         Yields:
             What became of each batch of lines.
         """
+        source = self.source(partition)
+        for decoded in source.feed(data, is_last, self.config.settings, more):
+            yield self.take(decoded, source.number, now_us)
+
+    def source(self, partition: str) -> Source:
+        """Return a partition's source, made at first sight."""
         source = self.sources.get(partition)
         if source is None:
             source = self.sources[partition] = Source(partition, len(self.sources))
             self.time.source_names.append(partition)
-        for decoded in source.feed(data, is_last, self.config.settings, more):
-            yield self.take(decoded, source.number, now_us)
+        return source
 
     def take(self, decoded: Decoded, source: int, now_us: int) -> Outcome:
         """Order, score and decide a decoded batch."""
@@ -89,11 +94,13 @@ class Engine:
         self.read[source] += len(lines) + len(rejects)
         lines, early = self._after_tomorrow(lines, now_us)
         self.skus.intern(lines)
-        too_late, no_room = self.time.admit(lines)
-        too_late += self.time.catch_up()
-        reason = "time must be near the stream's; it is far ahead, and too many lines wait"
-        rejects = rejects + early + self._set_aside(Lines(lines.line[no_room], lines.text), reason)
+        too_late, given_up = self.time.admit(lines)
+        rejects = rejects + early
         self.rejected[source] += len(rejects)
+        for one in given_up:
+            self.rejected[int(one.line["source"][0])] += 1
+            reason = "time must be near the stream's; it is far ahead, and too many lines wait"
+            rejects += self._set_aside(one, reason)
         for late in too_late:
             rejects += self._set_aside(late, "late: older than the watermark when it came")
         return self._decide(self.time.release(), rejects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter
 from typing import Any
 
@@ -9,15 +10,16 @@ import msgspec
 import numpy as np
 
 from oddlot.decode.scan import PADDING
-from oddlot.engine.compiled import compiled
-from oddlot.schema import LINE, TEXTS, Bytes, Lines
+from oddlot.engine import admission
+from oddlot.engine.admission import NEVER, SEEN, pack
+from oddlot.schema import LINE, Bytes, Lines
 
-NEVER = np.int64(-(2**62))  # before any time
-_ORDINARY, _AHEAD, _ROOM = 0, 1, 2
-_ON_TIME, _LATE, _DUPLICATE = 0, 1, 2
+__all__ = ("NEVER", "EventTime", "Released", "pack")
+
 _COMPANY = 3  # lines in a row that must agree before the stream jumps ahead
-_MOST_WAITING = 10_000  # lines ahead of the stream that are kept; more are rejects
-_SEEN = np.dtype([("event", "<u8"), ("time_us", "<i8")])
+_MOST_WAITING = 10_000  # lines ahead of the stream that are kept; for more, the oldest give way
+_NO_TIME = 2**62  # after any time
+_ANY_AGE = 2**61  # a lateness that nothing exceeds
 
 
 class Released(msgspec.Struct, frozen=True):
@@ -33,92 +35,12 @@ class Released(msgspec.Struct, frozen=True):
     order: Any
 
 
-@compiled
-def _is_duplicate(seen, used, event, time_us, oldest):
-    """Look an event id up among those since `oldest`; note it where it is new."""
-    mask = np.int64(len(seen) - 1)
-    slot = np.int64(event >> np.uint64(1)) & mask
-    while seen[slot].event != np.uint64(0):
-        if seen[slot].event == event:
-            if seen[slot].time_us >= oldest:
-                return True, used
-            seen[slot].time_us = time_us
-            return False, used
-        slot = (slot + 1) & mask
-    seen[slot].event = event
-    seen[slot].time_us = time_us
-    return False, used + 1
-
-
-@compiled
-def _admit(
-    line, first, base, pending, count, newest, floor_us, lateness_us, skew_us,
-    seen, used, horizon_us, fate,
-):  # fmt: skip
-    """Put lines from `first` on among the pending ones, until one needs a closer look.
-
-    Returns:
-        Where it stopped and why, and the new count, newest time and number of ids seen; and
-        whether the pending lines are still in order.
-    """
-    is_sorted = True
-    for i in range(first, len(line)):
-        row = line[i]
-        time_us = row.time_us
-        if time_us > newest + skew_us:
-            return i, _AHEAD, count, newest, used, is_sorted
-        if row.event != np.uint64(0):
-            if 2 * (used + 1) > len(seen):
-                return i, _ROOM, count, newest, used, is_sorted
-            again, used = _is_duplicate(seen, used, row.event, time_us, newest - horizon_us)
-            if again:
-                fate[i] = _DUPLICATE
-                continue
-        if time_us < newest - lateness_us or time_us < floor_us:
-            fate[i] = _LATE
-            continue
-        if count > 0 and time_us < pending[count - 1].time_us:
-            is_sorted = False
-        pending[count] = row
-        pending[count].text += base
-        count += 1
-        if time_us > newest:
-            newest = time_us
-    return len(line), _ORDINARY, count, newest, used, is_sorted
-
-
-@compiled
-def _refill(seen, keep):
-    used = 0
-    for i in range(len(keep)):
-        _, used = _is_duplicate(seen, used, keep[i].event, keep[i].time_us, NEVER)
-    return used
-
-
-@compiled
-def _copy_texts(source, starts, sizes, ends, at, text):
-    """Copy the text of each line to where it ends in `text`; lines begin at `at` in sizes."""
-    for i in range(len(starts)):
-        to = ends[at + i] - sizes[at + i]
-        for j in range(sizes[at + i]):
-            text[to + j] = source[starts[i] + j]
-
-
-@compiled
-def _count_before(line, first, last, time_us):
-    """Return where the lines, sorted by time, reach `time_us`."""
-    low, high = first, last
-    while low < high:
-        middle = (low + high) // 2
-        if line[middle].time_us < time_us:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
 class EventTime:
     """The pending lines between arrival and release.
+
+    A line further than `max_skew_us` ahead of the stream waits aside and moves nothing. The
+    stream jumps ahead when three such lines in a row agree; a line that waits alone joins the
+    others when the stream has reached its time.
 
     Attributes:
         newest_us: the newest event time that counts; NEVER before the first line.
@@ -137,20 +59,25 @@ class EventTime:
         self.lateness_us = lateness_us
         self.max_skew_us = max_skew_us
         self.horizon_us = max(horizon_us, lateness_us)
-        self.newest_us = int(NEVER)
-        self._floor_us = int(NEVER)  # what is older was released by a flush
+        self.newest_us = NEVER
+        self._floor_us = NEVER  # what is older was released by a flush
         self.late: Counter[int] = Counter()
         self.duplicate: Counter[int] = Counter()
         self._line = np.empty(1 << 14, LINE)
         self._first = 0
         self._last = 0
+        self._is_sorted = True
+        self._has_joined = False  # lines with equal times may not be in the order of arrival
         self._text: Bytes = np.zeros(1 << 20, np.uint8)
         self._end = 0
+        self._base = -1  # where the texts of the batch begin that is being admitted
+        self._due = 0  # and how many of its lines are still to come
         self.source_names: list[str] = []
-        self._seen = np.zeros(1 << 10, _SEEN)
+        self._seen = np.zeros(1 << 10, SEEN)
         self._used = 0
         self._ahead: list[Lines] = []  # lines ahead of the stream, one a batch, as they came
-        self._run = 0  # how many of them came since the last ordinary line
+        self._run: list[int] = []  # sorted times of those that came since the last ordinary line
+        self._next_us = _NO_TIME  # the earliest of those ahead
 
     @property
     def watermark_us(self) -> int:
@@ -162,95 +89,130 @@ class EventTime:
         """How many lines wait for the watermark, or for company."""
         return self._last - self._first + len(self._ahead)
 
-    def admit(self, lines: Lines) -> tuple[list[Lines], Any]:
+    def admit(self, lines: Lines) -> tuple[list[Lines], list[Lines]]:
         """Take lines in the order of arrival.
 
         Returns:
-            The lines that came too late, and the places in `lines` of those that are ahead of
-            the stream and for which there is no room.
+            The lines that came too late; and those that were ahead of the stream, never found
+            company and had to give way to newer ones.
         """
         total = len(lines)
         fate = np.zeros(total, np.uint8)
         too_late: list[Lines] = []
-        no_room: list[int] = []
-        at = 0
+        given_up: list[Lines] = []
+        at, self._due = 0, total
+        self._base = self._make_room(total, lines.text)
         while at < total:
-            base = self._make_room(total - at, lines.text)
-            at = self._admit_from(lines, at, base, fate)
-            if at < total and not self._meet_ahead(lines, at, too_late):
-                no_room.append(at)
-            at += 1
-        late = np.flatnonzero(fate == _LATE)
+            at, why = self._admit_from(lines, at, self._base, fate, self.lateness_us)
+            self._due = total - at
+            if why == admission.REACHED:
+                self._join_reached()
+            elif why == admission.AHEAD:
+                if len(self._ahead) >= _MOST_WAITING:
+                    given_up.append(self._give_way())
+                one = pack([Lines(lines.line[at : at + 1], lines.text)])
+                too_late += self._meet_ahead(one)
+                at += 1
+        self._base, self._due = -1, 0
+        late = np.flatnonzero(fate == admission.LATE)
         if len(late):
             _count(self.late, lines.line["source"][late])
             too_late.append(pack([Lines(lines.line[late], lines.text)]))
-        _count(self.duplicate, lines.line["source"][fate == _DUPLICATE])
-        return too_late, no_room
+        _count(self.duplicate, lines.line["source"][fate == admission.DUPLICATE])
+        return too_late, given_up
 
-    def _admit_from(self, lines: Lines, at: int, base: int, fate: Any) -> int:
+    def _admit_from(
+        self, lines: Lines, at: int, base: int, fate: Any, lateness_us: int
+    ) -> tuple[int, int]:
+        floor_us = self._floor_us if lateness_us != _ANY_AGE else NEVER
         while True:
             before = at
-            at, why, last, newest, self._used, is_sorted = _admit(
-                lines.line, at, base, self._line, self._last, self.newest_us, self._floor_us,
-                self.lateness_us, self.max_skew_us, self._seen, self._used, self.horizon_us, fate,
+            at, why, last, newest, self._used, is_sorted = admission.admit(
+                lines.line, at, base, self._line, self._last, self.newest_us, floor_us,
+                lateness_us, self.max_skew_us, self._next_us, self._seen, self._used,
+                self.horizon_us, fate,
             )  # fmt: skip
-            self.newest_us = int(newest)
+            self.newest_us, self._last = int(newest), int(last)
+            self._is_sorted = self._is_sorted and bool(is_sorted)
             if at > before:
-                self._run = 0
-            if not is_sorted:
-                times = self._line["time_us"][self._first : last]
-                self._line[self._first : last] = self._line[self._first : last][
-                    np.argsort(times, kind="stable")
-                ]
-            self._last = last
-            if why != _ROOM:
-                return int(at)
+                self._run = []
+            if why != admission.ROOM:
+                return int(at), int(why)
             self._forget()
 
-    def _meet_ahead(self, lines: Lines, at: int, too_late: list[Lines]) -> bool:
-        """Decide about a line that is ahead of the stream; return False if it is turned away."""
-        if len(self._ahead) >= _MOST_WAITING:
-            return False
-        self._ahead.append(pack([Lines(lines.line[at : at + 1], lines.text)]))
-        self._run += 1
-        times = sorted(int(one.line["time_us"][0]) for one in self._ahead[-self._run :])
-        for i in range(len(times) - _COMPANY + 1):
-            if times[i + _COMPANY - 1] - times[i] <= self.max_skew_us:
-                too_late += self._jump(times[i])
-                break
-        return True
+    def _admit_one(self, one: Lines, lateness_us: int) -> list[Lines]:
+        """Admit a line that waited; return it if it is too late."""
+        fate = np.zeros(1, np.uint8)
+        base = self._make_room(1 + self._due, one.text)
+        self._admit_from(one, 0, base, fate, lateness_us)
+        if fate[0] == admission.DUPLICATE:
+            _count(self.duplicate, one.line["source"])
+        if fate[0] != admission.LATE:
+            return []
+        _count(self.late, one.line["source"])
+        return [one]
+
+    def _meet_ahead(self, one: Lines) -> list[Lines]:
+        """Keep a line that is ahead of the stream; return what is too late if that jumps."""
+        time_us = _time_of(one)
+        self._ahead.append(one)
+        self._next_us = min(self._next_us, time_us)
+        run = self._run
+        bisect.insort(run, time_us)
+        place = bisect.bisect_left(run, time_us)
+        for i in range(max(0, place - _COMPANY + 1), min(place + 1, len(run) - _COMPANY + 1)):
+            if run[i + _COMPANY - 1] - run[i] <= self.max_skew_us:
+                return self._jump(run[i])
+        return []
+
+    def _give_way(self) -> Lines:
+        """Drop the line that has been ahead of the stream for longest."""
+        if len(self._run) == len(self._ahead):
+            self._run.remove(_time_of(self._ahead[0]))
+        one = self._ahead.pop(0)
+        self._find_next()
+        return one
 
     def _jump(self, time_us: int) -> list[Lines]:
-        """Let the stream move on to `time_us`, and admit what waited; return what is too late."""
-        waiting, self._ahead = self._ahead, []
-        run_from = len(waiting) - self._run
-        run = 0
-        too_late: list[Lines] = []
+        """Let the stream move on to `time_us`, and admit the run; return what is too late."""
+        start = len(self._ahead) - len(self._run)
+        run, self._ahead = self._ahead[start:], self._ahead[:start]
         self.newest_us = max(self.newest_us, time_us)
-        for i, one in enumerate(waiting):
-            if int(one.line["time_us"][0]) > self.newest_us + self.max_skew_us:
-                self._ahead.append(one)
-                run += i >= run_from
+        self._next_us = _NO_TIME
+        left: list[Lines] = []
+        too_late: list[Lines] = []
+        for one in run:
+            if _time_of(one) > self.newest_us + self.max_skew_us:
+                left.append(one)
             else:
-                late, _ = self.admit(one)
-                too_late += late
-        self._run = run
+                too_late += self._admit_one(one, self.lateness_us)
+        self._join_reached()
+        self._ahead += left
+        self._run = sorted(map(_time_of, left))
+        self._find_next()
         return too_late
+
+    def _join_reached(self) -> None:
+        """Put the lines whose time the stream has reached among the pending ones.
+
+        None of them is late: until now the stream was older than they are.
+        """
+        waiting, self._ahead = self._ahead, []
+        self._next_us = _NO_TIME
+        for one in waiting:
+            if _time_of(one) > self.newest_us:
+                self._ahead.append(one)
+            else:
+                self._admit_one(one, _ANY_AGE)
+                self._is_sorted, self._has_joined = False, True
+        self._find_next()
+
+    def _find_next(self) -> None:
+        self._next_us = min(map(_time_of, self._ahead), default=_NO_TIME)
 
     def release(self) -> Released:
         """Release the lines that the watermark has passed, in event-time order."""
         return self._release_before(max(self.watermark_us, self._floor_us))
-
-    def catch_up(self) -> list[Lines]:
-        """Admit lines that were ahead of the stream and are not any more.
-
-        Returns:
-            Those that are too late by now.
-        """
-        limit = self.newest_us + self.max_skew_us
-        if any(int(one.line["time_us"][0]) <= limit for one in self._ahead):
-            return self._jump(self.newest_us)
-        return []
 
     def flush(self) -> tuple[Released, list[Lines]]:
         """Release all pending lines: the source has ended, or has been idle for long.
@@ -262,19 +224,29 @@ class EventTime:
         """
         too_late: list[Lines] = []
         while self._run:
-            run = self._ahead[-self._run :]
-            too_late += self._jump(min(int(one.line["time_us"][0]) for one in run))
+            too_late += self._jump(self._run[0])
         self._floor_us = self.newest_us + 1
         return self._release_before(self._floor_us), too_late
 
     def let_go(self) -> list[Lines]:
         """Give up the lines that are ahead of the stream and never found company."""
-        waiting, self._ahead, self._run = self._ahead, [], 0
+        waiting, self._ahead, self._run, self._next_us = self._ahead, [], [], _NO_TIME
         return waiting
 
+    def _sort(self) -> None:
+        if not self._is_sorted:
+            line = self._line[self._first : self._last]
+            if self._has_joined:
+                order = np.lexsort((line["position"], line["time_us"]))
+            else:
+                order = np.argsort(line["time_us"], kind="stable")
+            self._line[self._first : self._last] = line[order]
+        self._is_sorted, self._has_joined = True, False
+
     def _release_before(self, time_us: int) -> Released:
+        self._sort()
         first = self._first
-        last = int(_count_before(self._line, first, self._last, time_us))
+        last = int(admission.count_before(self._line, first, self._last, time_us))
         self._first = last
         order = np.arange(first, last)
         source = self._line["source"][first:last]
@@ -300,9 +272,9 @@ class EventTime:
             line[:kept] = self._line[self._first : self._last].copy()
             self._line, self._first, self._last = line, 0, kept
         if self._end + size > len(self._text):
-            start = self._end
+            start = self._end if self._base < 0 else self._base
             if kept:
-                start = int(self._line["text"][self._first : self._last].min())
+                start = min(start, int(self._line["text"][self._first : self._last].min()))
             used = self._end - start
             room = len(self._text)
             while room < 2 * (used + size):
@@ -311,6 +283,7 @@ class EventTime:
             heap[:used] = self._text[start : self._end].copy()
             self._text, self._end = heap, used
             self._line["text"][self._first : self._last] -= start
+            self._base -= start if self._base >= 0 else 0
         base = self._end
         self._text[base : base + size] = text
         # The next texts may begin where this batch's padding is.
@@ -326,11 +299,12 @@ class EventTime:
         room = 1 << 10
         while room < 4 * (len(keep) + 1):
             room *= 2
-        self._seen = np.zeros(room, _SEEN)
-        self._used = int(_refill(self._seen, keep))
+        self._seen = np.zeros(room, SEEN)
+        self._used = int(admission.refill(self._seen, keep))
 
     def save(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what a checkpoint needs: numbers, and arrays."""
+        self._sort()
         pending = Lines(self._line[self._first : self._last], self._text)
         packed = pack([pending, *self._ahead])
         numbers = {
@@ -339,7 +313,7 @@ class EventTime:
             "late": dict(self.late),
             "duplicate": dict(self.duplicate),
             "ahead": len(self._ahead),
-            "run": self._run,
+            "run": len(self._run),
         }
         seen = self._seen[self._seen["event"] != 0]
         return numbers, {"pending": packed.line, "pending_text": packed.text, "seen": seen}
@@ -358,27 +332,16 @@ class EventTime:
         self._ahead = [
             pack([Lines(line[i : i + 1], text)]) for i in range(pending, len(line))
         ]
-        self._run = numbers["run"]
+        self._run = sorted(map(_time_of, self._ahead[len(self._ahead) - numbers["run"] :]))
+        self._find_next()
         self._remember(arrays["seen"])
+
+
+def _time_of(one: Lines) -> int:
+    return int(one.line["time_us"][0])
 
 
 def _count(counter: Counter[int], sources: Any) -> None:
     if len(sources):
         numbers, counts = np.unique(sources, return_counts=True)
         counter.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
-
-
-def pack(batches: list[Lines]) -> Lines:
-    """Copy lines, and only the texts that they use, into one batch."""
-    line = np.concatenate([batch.line for batch in batches])
-    sizes = np.zeros(len(line), np.int64)
-    for name in TEXTS:
-        sizes = np.maximum(sizes, line[f"{name}_at"].astype(np.int64) + line[f"{name}_size"])
-    ends = np.cumsum(sizes)
-    text = np.zeros((int(ends[-1]) if len(ends) else 0) + PADDING, np.uint8)
-    at = 0
-    for batch in batches:
-        _copy_texts(batch.text, batch.line["text"].copy(), sizes, ends, at, text)
-        at += len(batch)
-    line["text"] = ends - sizes
-    return Lines(line, text)

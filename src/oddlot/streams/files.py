@@ -166,7 +166,7 @@ class Tail:
             known = places.get(entry.place)
             if known is None:
                 strangers.append(entry)
-            elif entry.size < (known.size if known.position.is_packed else known.position.offset):
+            elif self._is_other(known, entry):
                 self._truncated(known)
                 strangers.append(entry)
             else:
@@ -185,6 +185,21 @@ class Tail:
             if file.name in were_there or self._turn == 1:
                 file.still_us = self._now_us
         return strangers
+
+    def _is_other(self, file: FollowedFile, entry: Entry) -> bool:
+        """Tell whether a known inode holds other bytes by now; where it grew, reading tells."""
+        if file.position.is_packed:
+            return entry.size < file.size
+        if entry.size < file.position.offset:
+            return True
+        if entry.size > file.size >= 0 or not file.has_changed(entry.size, entry.changed_ns):
+            return False
+        file.position.path = entry.path
+        try:
+            return self._handles.ensure(file) and not file.is_intact()
+        except OSError as error:
+            file.problem = str(failed(entry.path, error))
+            return False
 
     def _adopt(self, entries: list[Entry]) -> None:
         """Find out which unknown files go on with a known one, repeat one, or are new."""
@@ -223,7 +238,7 @@ class Tail:
             if opening is None:
                 stranger.problem = str(text.damage or "")
                 return
-            file = self._find(opening, text, stranger)
+            file = self._find(opening[0], text, stranger)
             if file is None and entry.is_wanted and not stranger.repeats:
                 file = self._add(entry, opening)
             if file is not None:
@@ -248,7 +263,7 @@ class Tail:
         stranger.repeats = ""
         for file in self._openings.get(opening, []):
             if not file.is_lost and self._handles.ensure(file) and not file.is_intact():
-                self._truncated(file)  # perhaps this text is what it was
+                self._truncated(file)  # it grew beyond its old size, and this may be what it was
             if file.is_lost:
                 is_same = file.continues_in(text)
                 if is_same:
@@ -265,13 +280,13 @@ class Tail:
             self.counts["copies"] += 1
         return None
 
-    def _add(self, entry: Entry, opening: str) -> FollowedFile:
-        name = plain = f"{entry.path}#{opening[:8]}"
+    def _add(self, entry: Entry, opening: tuple[str, int]) -> FollowedFile:
+        name = plain = f"{entry.path}#{opening[0][:8]}"
         count = 1
         while name in self._known:
             count += 1
             name = f"{plain}-{count}"
-        position = Position(entry.path, entry.device, entry.inode, False, opening, self._number)
+        position = Position(entry.path, *entry.place, False, *opening, self._number)
         self._number += 1
         return self._follow(FollowedFile(name, position, self._turn))
 

@@ -27,6 +27,7 @@ class Position(msgspec.Struct, forbid_unknown_fields=True):
         is_packed: whether the file is gzip or Zstandard.
         offset: bytes of text that were handed out.
         opening: hash of the first lines, see `find_opening`.
+        opening_size: bytes that it is made of.
         last: hash of the bytes before the offset, 256 at most.
         number: the order in which files were first seen, from 0.
         is_inside: whether the offset lies within a line that is too long to be a record.
@@ -39,6 +40,7 @@ class Position(msgspec.Struct, forbid_unknown_fields=True):
     inode: int
     is_packed: bool
     opening: str
+    opening_size: int
     number: int
     offset: int = 0
     last: str = ""
@@ -124,9 +126,13 @@ class FollowedFile:
             self.position.last = digest(self._before)
         return self.position
 
+    def has_changed(self, size: int, changed_ns: int) -> bool:
+        """Tell whether stat says something new."""
+        return (size, changed_ns) != (self.size, self._changed_ns)
+
     def notice(self, size: int, changed_ns: int, turn: int, now_us: int) -> None:
         """Take note of what stat says."""
-        if (size, changed_ns) != (self.size, self._changed_ns):
+        if self.has_changed(size, changed_ns):
             if size > self.size >= 0:
                 self.grown = turn
             if not self.position.is_packed or size != self.position.done_size:
@@ -178,8 +184,7 @@ class FollowedFile:
 
     def is_intact(self) -> bool:
         """Tell whether an open file still holds what was read so far."""
-        if not self.position.is_packed:
-            self._read(0)
+        self._read(0)
         return not self.is_replaced
 
     def continues_in(self, text: Text) -> bool | None:
@@ -210,6 +215,9 @@ class FollowedFile:
             if self._before is not None
             else (not length or digest(before) == self.position.last)
         )
+        if self.position.offset < self.position.opening_size:
+            first = self.text.take(0, self.position.opening_size)
+            known = known and digest(first) == self.position.opening
         if known:
             self._before = before
         self.is_replaced = not known
@@ -225,8 +233,8 @@ def digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
-def find_opening(text: Text, *, is_still: bool) -> str | None:
-    """Return a hash of a file's first lines, which tells files apart whatever their names.
+def find_opening(text: Text, *, is_still: bool) -> tuple[str, int] | None:
+    """Return a hash of a file's first lines, to tell files apart, and how many bytes these are.
 
     Of JSON Lines the first line counts, of anything else the first two, because files of one
     writer have one header. At most 4 KiB count.
@@ -243,11 +251,11 @@ def find_opening(text: Text, *, is_still: bool) -> str | None:
     count = 1 if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else 2
     lines = head.split(b"\n", count)
     is_complete = len(lines) > count or len(head) == _OPENING
-    if is_over and len(lines) == count and lines[-1]:
-        is_complete = True
-    if not is_complete:
+    if not is_complete and not (is_over and len(lines) == count and lines[-1]):
         return None
-    return digest(b"\n".join(line.removesuffix(b"\r") for line in lines[:count]))
+    # Without the last line end, which may be missing now and written later.
+    opening = b"\n".join(lines[:count]).removesuffix(b"\r")
+    return digest(opening), len(opening)
 
 
 def find_series(path: str) -> tuple[str, str]:
