@@ -55,12 +55,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def online_retail() -> Path:
-    """The real orders, `OnlineRetail.csv.gz` in the folder that ODDLOT_DATA names."""
+    """The real orders, `OnlineRetail.csv.gz` in ODDLOT_DATA, by default ../shared/data."""
     folder = os.environ.get("ODDLOT_DATA")
-    if not folder:
-        pytest.skip("ODDLOT_DATA names no folder with OnlineRetail.csv.gz")
-    file = Path(folder) / "OnlineRetail.csv.gz"
+    file = Path(folder or ROOT.parent / "shared" / "data") / "OnlineRetail.csv.gz"
     if not file.is_file():
+        if not folder:
+            pytest.skip("ODDLOT_DATA names no folder with OnlineRetail.csv.gz")
         pytest.fail(f"ODDLOT_DATA: must be a folder with OnlineRetail.csv.gz; got {folder}")
     return file
 

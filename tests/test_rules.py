@@ -41,7 +41,7 @@ ORDER = (
     ("engine.live",),
     ("engine.flink",),
     ("simulate", "replay"),
-    ("findings",),
+    ("findings", "inputs"),
     ("detect", "watch", "described", "demo"),
     ("terminal",),
     ("agent",),

@@ -125,10 +125,12 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         path: a folder.
         format: jsonl or csv.
+        language: en or es, of the sentence that each alert says.
     """
 
     path: _Path = "alerts"
     format: Literal["jsonl", "csv"] = "jsonl"
+    language: Literal["en", "es"] = "en"
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import heapq
 import os
 import stat
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,15 +15,15 @@ import msgspec
 
 from oddlot import catalog
 from oddlot.config import Budget, Config
-from oddlot.decode.table import parquet_chunks, xlsx_chunks
 from oddlot.engine.ahead import feed_ahead
 from oddlot.engine.embedded import Engine, Outcome
 from oddlot.engine.scoring import type_of
 from oddlot.errors import ConfigError
 from oddlot.findings import AlertWriter, Output, RuleRows, alert_writer, beside, format_of
+from oddlot.inputs import ReadAhead, open_chunks, text_size
 from oddlot.kernels import compile_seconds
 from oddlot.schema import ROLES, Alert, Reject
-from oddlot.streams.chunks import Chunk, open_file, read_file
+from oddlot.streams.chunks import open_file
 
 _TOP = 10  # findings that a summary keeps
 _PLACES = 3  # places that it keeps for each reason
@@ -159,10 +159,11 @@ def detect(
     sink = _Sink(engine, out)
     try:
         for progress.number, path in enumerate(files, 1):
-            progress.path, progress.done, progress.total = path, 0, _text_size(path)
-            chunks = _ReadAhead(_chunks(path), progress)
+            progress.path, progress.done, progress.total = path, 0, text_size(path)
+            chunks = ReadAhead(open_chunks(path))
             for outcome in _feed(engine, path, chunks, now_us):
                 sink.take(outcome)
+                progress.done = chunks.done
                 progress.lines, progress.alerts = engine.read.total(), sink.alerts
                 on_progress(progress)
         sink.take(engine.finish())
@@ -281,7 +282,7 @@ class _Sink:
         )
 
 
-def _feed(engine: Engine, path: str, chunks: _ReadAhead, now_us: int) -> Iterator[Outcome]:
+def _feed(engine: Engine, path: str, chunks: ReadAhead, now_us: int) -> Iterator[Outcome]:
     """Take a file through the engine; where there is a second core, it decodes."""
     if _cores() > 1:
         yield from feed_ahead(engine, path, iter(chunks), now_us, chunks.more)
@@ -294,75 +295,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-class _ReadAhead:
-    """The chunks of a file, some of which may be looked at before their turn."""
-
-    def __init__(self, chunks: Iterator[Chunk], progress: Progress) -> None:
-        self._chunks = chunks
-        self._progress = progress
-        self._held: deque[Chunk] = deque()
-
-    def __iter__(self) -> Iterator[tuple[bytes | memoryview, bool]]:
-        while chunk := self._held.popleft() if self._held else next(self._chunks, None):
-            self._progress.done = chunk.position + len(chunk.data)
-            yield chunk.data, chunk.end
-
-    def more(self) -> bytes:
-        """Return the bytes of the next chunk that nobody has seen; b"" at the end."""
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            return b""
-        self._held.append(chunk)
-        return bytes(chunk.data)
-
-
-def _chunks(path: str) -> Iterator[Chunk]:
-    magic = _peek(path)
-    if magic == b"PAR1":
-        return _from_table(path, parquet_chunks(path))
-    if magic == b"PK\x03\x04":
-        return _from_table(path, xlsx_chunks(path))
-    return read_file(path)
-
-
-def _from_table(path: str, pieces: Iterable[bytes]) -> Iterator[Chunk]:
-    position = 0
-    for piece in pieces:
-        yield Chunk(path, position, piece)
-        position += len(piece)
-    yield Chunk(path, position, b"", end=True)
-
-
-def _peek(path: str) -> bytes:
-    """Return the first four bytes of a file that can be read twice."""
-    if path == "-" or not Path(path).is_file():
-        return b""
-    handle = open_file(path)
-    try:
-        return os.pread(handle, 4, 0)
-    except OSError:
-        return b""  # reading it in earnest says why
-    finally:
-        os.close(handle)
-
-
-def _text_size(path: str) -> int:
-    """Return how many bytes of text a file holds, or 0 where that is not known beforehand."""
-    if path == "-" or not Path(path).is_file():
-        return 0
-    magic = _peek(path)
-    size = Path(path).stat().st_size
-    if magic[:2] == b"\x1f\x8b":
-        # The last four bytes are the size of the last member, modulo 4 GiB: enough for a bar.
-        with Path(path).open("rb") as file:
-            file.seek(max(0, size - 4))
-            size_inside = int.from_bytes(file.read(4), "little")
-        return size_inside if size_inside > size else 0
-    if magic in (b"\x28\xb5\x2f\xfd", b"PAR1", b"PK\x03\x04"):
-        return 0
-    return size
 
 
 def _check_files(files: Sequence[str], out: str | None) -> None:

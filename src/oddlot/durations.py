@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated
 
 from msgspec import Meta
@@ -30,6 +31,7 @@ DurationOrOff = Annotated[
 ]
 
 
+@lru_cache(maxsize=256)
 def parse_duration(text: str) -> int:
     """Read a duration such as "5m" or "1h30m".
 

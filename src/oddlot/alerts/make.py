@@ -23,6 +23,7 @@ def make_alerts(
     rate: Any,
     share: float,
     sources: Sequence[str],
+    language: str = "en",
 ) -> list[Alert]:
     """Make an alert of each line whose rate is within the detector's share.
 
@@ -34,6 +35,7 @@ def make_alerts(
         rate: shape (released,), how many a day are at least this odd.
         share: false alerts a day that the detector may spend.
         sources: names of the sources by number.
+        language: "en" or "es", of the sentence.
     """
     alerts = []
     copies: Counter[bytes] = Counter()
@@ -74,7 +76,14 @@ def make_alerts(
                 number=int(line["number"]),
                 evidence=evidence,
                 text=explain(
-                    detector, texts["sku"], time_us, quantity, price, float(rate[k]), evidence
+                    detector,
+                    texts["sku"],
+                    time_us,
+                    quantity,
+                    price,
+                    float(rate[k]),
+                    evidence,
+                    language,
                 ),
             )
         )

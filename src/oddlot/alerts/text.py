@@ -9,8 +9,11 @@ _TEMPLATES = {
     "en": {
         "quantity_spike": (
             "{sku}: {quantity} units on one line at {clock}; it usually sells {usual} at a time"
-            " (from {seen} lines). Something this odd turns up {often}.{stake}"
+            " ({past}). Something this odd turns up {often}.{stake}"
         ),
+        "none": "a guess: it never sold before",
+        "one": "from 1 line",
+        "many": "from {count} lines",
         "stake": " {money} at stake.",
         "once_in_days": "once in {count} days",
         "once_a_day": "about once a day",
@@ -19,8 +22,11 @@ _TEMPLATES = {
     "es": {
         "quantity_spike": (
             "{sku}: {quantity} unidades en una línea a las {clock}; suele venderse de {usual} en"
-            " {usual} (según {seen} líneas). Algo tan raro aparece {often}.{stake}"
+            " {usual} ({past}). Algo tan raro aparece {often}.{stake}"
         ),
+        "none": "se supone: nunca se vendió antes",
+        "one": "según 1 línea",
+        "many": "según {count} líneas",
         "stake": " Están en juego {money}.",
         "once_in_days": "una vez cada {count} días",
         "once_a_day": "más o menos una vez al día",
@@ -28,6 +34,7 @@ _TEMPLATES = {
     },
 }
 LANGUAGES = tuple(_TEMPLATES)
+_MOST_LOG = math.log(2**31)  # no line has more units
 
 
 def _number(value: float, language: str) -> str:
@@ -37,12 +44,19 @@ def _number(value: float, language: str) -> str:
 
 def _often(rate: float, language: str) -> str:
     words = _TEMPLATES[language]
+    days = 1 / rate if rate > 1e-9 else 1e9
     if rate >= 1.5:
         return words["times_a_day"].format(count=_number(rate, language))
-    days = 1 / max(rate, 1e-9)
-    if days < 1.5:
-        return words["once_a_day"]
-    return words["once_in_days"].format(count=_number(days, language))
+    if days >= 1.5:
+        return words["once_in_days"].format(count=_number(days, language))
+    return words["once_a_day"]
+
+
+def _past(seen: float, language: str) -> str:
+    words = _TEMPLATES[language]
+    if seen >= 1.5:
+        return words["many"].format(count=_number(seen, language))
+    return words["one" if seen >= 0.5 else "none"]
 
 
 def explain(
@@ -70,14 +84,15 @@ def explain(
     words = _TEMPLATES[language]
     minutes = time_us // 60_000_000 % 1440
     stake = ""
-    if math.isfinite(price) and price != 0:
-        stake = words["stake"].format(money=_number(abs(quantity * price), language))
+    money = abs(quantity * price)
+    if 0.5 <= money < math.inf:
+        stake = words["stake"].format(money=_number(money, language))
     return words[detector].format(
         sku=sku,
         clock=f"{minutes // 60:02d}:{minutes % 60:02d}",
         quantity=_number(quantity, language),
-        usual=_number(max(1.0, math.exp(evidence.get("usual_log", 0.0))), language),
-        seen=_number(evidence.get("seen", 0.0), language),
+        usual=_number(max(1.0, math.exp(min(evidence.get("usual_log", 0.0), _MOST_LOG))), language),
+        past=_past(evidence.get("seen", 0.0), language),
         often=_often(rate, language),
         stake=stake,
     )

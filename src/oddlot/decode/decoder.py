@@ -11,9 +11,9 @@ import numpy as np
 
 from oddlot.decode.reading import DATES, ENCODINGS, Reading
 from oddlot.decode.record import Fields, read_record
-from oddlot.decode.scan import MAX_RECORD, PADDING, hash_text
+from oddlot.decode.scan import FIELDS, MAX_RECORD, PADDING, hash_text
 from oddlot.decode.scan_csv import scan_csv
-from oddlot.decode.scan_json import NO_SHAPE, Shape, learn, scan_json
+from oddlot.decode.scan_json import MOST_VALUES, NO_SHAPE, Shape, learn, scan_json
 from oddlot.errors import DataError
 from oddlot.schema import LINE, ROLES, TEXTS, Bytes, Lines, Reject
 
@@ -45,8 +45,8 @@ class _Workspace(threading.local):
         self.text = np.zeros(2 * _TEXT, np.uint8)
         self.line = np.empty(_CAPACITY, LINE)
         self.odd = np.empty((_CAPACITY, 3), np.int64)
-        self.comma = np.empty(_TEXT + MAX_RECORD, np.int32)
-        self.other = np.empty(_TEXT + PADDING, np.int32)
+        self.comma = np.empty(4 * (_TEXT + MAX_RECORD), np.uint8)
+        self.other = np.empty(4 * (_TEXT + PADDING), np.uint8)
 
 
 _workspace = _Workspace()
@@ -77,7 +77,9 @@ class Decoder:
         self._encoding = ENCODINGS.index(reading.encoding)
         if reading.format == "csv":
             self._delimiter = np.uint8(ord(reading.delimiter))
-            self._roles = np.array([reading.places.get(role, -1) for role in ROLES], np.int64)
+            roles = [reading.places.get(role, -1) for role in ROLES]
+            self._roles = np.array(roles, np.int32).view(np.uint8)
+        self._note = np.zeros(FIELDS + 8 * max(MOST_VALUES, len(reading.header)), np.uint8)
 
     def feed(self, data: Any, is_last: bool = False) -> Iterator[Decoded]:
         """Decode the next bytes of the source.
@@ -153,14 +155,14 @@ class Decoder:
         if reading.format == "csv":
             layout = (self._delimiter, len(reading.header), self._encoding, self._roles)
             found: tuple[int, int, int, int, int] = scan_csv(
-                text, at, stop, is_last, extra, *layout, *where, space.comma, space.other
+                text, at, stop, is_last, extra, *layout, *where, space.comma, space.other, self._note
             )
             return found
         if self._shape is None:
             self._shape = self._learn(text[at : min(stop, at + MAX_RECORD)].tobytes())
         shape = self._shape or NO_SHAPE
-        layout = (shape.literal, shape.piece, self._encoding, shape.roles, "price" in reading.columns)
-        count, odd_count, after, number = scan_json(text, at, stop, is_last, *layout, *where)
+        layout = (shape.literal, shape.piece, self._encoding, shape.role, "price" in reading.columns)
+        count, odd_count, after, number = scan_json(text, at, stop, is_last, *layout, *where, self._note)
         if 2 * odd_count > count:
             self._shape = None  # records are built another way now: learn again
         return count, odd_count, after, number, extra

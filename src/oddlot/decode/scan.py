@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from oddlot.decode.scan_values import NOT_PLAIN, read_epoch, read_price, read_quantity, read_time
-from oddlot.engine.compiled import inlined, load64, outlined, trailing_zeros
+from oddlot.engine.compiled import (
+    inlined,
+    load8,
+    load32,
+    load64,
+    outlined,
+    store32,
+    store64,
+    trailing_zeros,
+)
 
 MAX_RECORD = 65_536  # bytes; a longer record is a reject
 PADDING = 64  # bytes past the end of a heap that a kernel may read
@@ -77,7 +86,7 @@ def is_utf8(text, at, stop):
         i += np.int64(trailing_zeros(high)) >> 3
         if i >= stop:
             return True
-        c = np.int64(text[i])
+        c = np.int64(load8(text, i))
         if c < 0xC2 or c > 0xF4:
             return False
         more = 1 if c < 0xE0 else (2 if c < 0xF0 else 3)
@@ -93,7 +102,7 @@ def is_utf8(text, at, stop):
         elif c == 0xF4:
             high_most = 0x8F
         for j in range(1, more + 1):
-            d = np.int64(text[i + j])
+            d = np.int64(load8(text, i + j))
             if d < low or d > high_most:
                 return False
             low, high_most = 0x80, 0xBF
@@ -123,34 +132,41 @@ def is_as_kept(text, at, stop, encoding):
     return is_utf8(text, at, stop)
 
 
+# What the scans pass from one line to the next, and to functions that are compiled once: bytes
+# that hold the last time's three words, its value and its size; and from FIELDS on where each
+# field begins and ends, as int32.
+VALUE, SIZE, FIELDS = 24, 32, 40
+
+
 @inlined
-def between(begins, ends, index, start):
+def set_field(notes, index, begin, end):
+    """Note where a field begins and ends."""
+    store32(notes, FIELDS + 8 * index, begin)
+    store32(notes, FIELDS + 8 * index + 4, end)
+
+
+@inlined
+def between(notes, index, start):
     """Return where a field begins and ends; an absent one (-1) is empty, at `start`."""
     if index < 0:
         return start, start
-    return begins[index], ends[index]
-
-
-@inlined
-def new_memo():
-    """Make what read_line remembers: the last time's words; its size and value."""
-    last = np.zeros(2, np.int64)
-    last[0] = -1
-    return np.zeros(3, np.uint64), last
+    return load32(notes, FIELDS + 8 * index), load32(notes, FIELDS + 8 * index + 4)
 
 
 @outlined
-def remember(last, text, at, stop, is_epoch, dates):
-    """Read a time into what read_line remembers; one that it cannot compare is read again."""
-    last[1] = read_epoch(text, at, stop) if is_epoch else read_time(text, at, stop, dates)
+def remember(notes, text, at, stop, is_epoch, dates):
+    """Read a time and note it; one that cannot be compared by its words is read again."""
+    time_us = read_epoch(text, at, stop) if is_epoch else read_time(text, at, stop, dates)
+    store64(notes, VALUE, np.uint64(time_us))
     # A number and a text may have the same bytes and be two things.
-    last[0] = stop - at if 8 <= stop - at <= 24 and not is_epoch else -1
+    store32(notes, SIZE, stop - at if 8 <= stop - at <= 24 and not is_epoch else -1)
+    return time_us
 
 
 @inlined
 def read_line(
     text, row, start, sku, quantity, time, invoice, price, customer, description, country, event,
-    has_price, is_epoch, dates, memo,
+    has_price, is_epoch, dates, notes,
 ):  # fmt: skip
     """Read the fields of one plain record into a row of LINE.
 
@@ -163,23 +179,30 @@ def read_line(
         has_price: whether the source has prices.
         is_epoch: whether the time is a number of JSON.
         dates: 0 iso, 1 month-first, 2 day-first.
-        memo: from new_memo, updated in place.
+        notes: see VALUE; updated in place.
 
     Returns:
         Whether every field was plain; if not, the slow path must judge the record.
     """
     a, b = time
     # Many lines share a minute: the last answer is often the next one.
-    words, last = memo
     wa, wb, wc = load64(text, a), load64(text, a + 8), _ZERO
     if b - a > 16:
         wc = load64(text, b - 8)
     elif b - a < 16:
         wb = mask_bytes(wb, b - a - 8)
-    if b - a != last[0] or wa != words[0] or wb != words[1] or wc != words[2]:
-        words[0], words[1], words[2] = wa, wb, wc
-        remember(last, text, a, b, is_epoch, dates)
-    time_us = last[1]
+    if (
+        b - a == load32(notes, SIZE)
+        and wa == load64(notes, 0)
+        and wb == load64(notes, 8)
+        and wc == load64(notes, 16)
+    ):
+        time_us = np.int64(load64(notes, VALUE))
+    else:
+        store64(notes, 0, wa)
+        store64(notes, 8, wb)
+        store64(notes, 16, wc)
+        time_us = remember(notes, text, a, b, is_epoch, dates)
     units = read_quantity(text, quantity[0], quantity[1])
     value = read_price(text, price[0], price[1])
     a, b = sku
@@ -206,23 +229,23 @@ def read_line(
 
 
 @outlined
-def read_split(text, row, start, begins, ends, roles, has_price, is_epoch, dates, memo):
-    """Read the fields of a record whose fields begin and end as given; see read_line."""
+def read_split(text, row, start, roles, has_price, is_epoch, dates, notes):
+    """Read the fields of a record that are noted; see read_line."""
     return read_line(
         text,
         row,
         start,
-        between(begins, ends, roles[0], start),
-        between(begins, ends, roles[1], start),
-        between(begins, ends, roles[2], start),
-        between(begins, ends, roles[3], start),
-        between(begins, ends, roles[4], start),
-        between(begins, ends, roles[5], start),
-        between(begins, ends, roles[6], start),
-        between(begins, ends, roles[7], start),
-        between(begins, ends, roles[8], start),
+        between(notes, load32(roles, 0), start),
+        between(notes, load32(roles, 4), start),
+        between(notes, load32(roles, 8), start),
+        between(notes, load32(roles, 12), start),
+        between(notes, load32(roles, 16), start),
+        between(notes, load32(roles, 20), start),
+        between(notes, load32(roles, 24), start),
+        between(notes, load32(roles, 28), start),
+        between(notes, load32(roles, 32), start),
         has_price,
         is_epoch,
         dates,
-        memo,
+        notes,
     )

@@ -2,17 +2,28 @@
 
 import numpy as np
 
-from oddlot.decode.scan import MAX_RECORD, PADDING, is_as_kept, new_memo, read_line, read_split
+from oddlot.decode.scan import (
+    MAX_RECORD,
+    PADDING,
+    SIZE,
+    is_as_kept,
+    read_line,
+    read_split,
+    set_field,
+)
 from oddlot.engine.compiled import (
+    address,
     beyond_ascii64,
     compiled,
     count_bits,
     equal64,
     inlined,
-    item,
+    load8,
+    load32,
     mark64,
     outlined,
-    set_item,
+    store8,
+    store32,
     trailing_zeros,
 )
 
@@ -22,6 +33,18 @@ _FAR = np.int64(2**31 - 1)
 
 # Where one is in a field, by the states of Python's csv module.
 _AT_START, _UNQUOTED, _QUOTED, _AFTER_QUOTE = range(4)
+
+
+@inlined
+def get(marks, k):
+    """Return mark `k` of a list."""
+    return load32(marks, 4 * k)
+
+
+@inlined
+def put(marks, k, place):
+    """Set mark `k` of a list."""
+    store32(marks, 4 * k, place)
 
 
 @inlined
@@ -50,7 +73,7 @@ def mark(text, at, stop, delimiter, comma, other):
         j = np.int64(0)
         while True:
             for step in range(8):
-                set_item(comma, commas + j + step, i + np.int64(trailing_zeros(commas_here)))
+                put(comma, commas + j + step, i + np.int64(trailing_zeros(commas_here)))
                 commas_here &= commas_here - _ONE
             j += 8
             if j >= found:
@@ -60,14 +83,14 @@ def mark(text, at, stop, delimiter, comma, other):
         j = np.int64(0)
         while True:
             for step in range(2):
-                set_item(other, others + j + step, i + np.int64(trailing_zeros(others_here)))
+                put(other, others + j + step, i + np.int64(trailing_zeros(others_here)))
                 others_here &= others_here - _ONE
             j += 2
             if j >= found:
                 break
         others += found
         i += 64
-    set_item(other, others, stop)
+    put(other, others, stop)
     return beyond != _ZERO, commas
 
 
@@ -76,7 +99,7 @@ def field(comma, k, column, start, end):
     """Return where a field of the record whose first delimiter is `k` begins and ends."""
     if column < 0:
         return start, start
-    return item(comma, k + column - 1) + 1, min(item(comma, k + column), end)
+    return get(comma, k + column - 1) + 1, min(get(comma, k + column), end)
 
 
 @outlined
@@ -94,7 +117,7 @@ def record_end(text, start, stop, delimiter, is_last):
     state = _AT_START
     i = start
     while i < limit:
-        c = text[i]
+        c = load8(text, i)
         if state == _QUOTED:
             if c == _QUOTE:
                 state = _AFTER_QUOTE
@@ -114,39 +137,39 @@ def record_end(text, start, stop, delimiter, is_last):
             if state != _QUOTED:
                 return stop, stop
         i = start
-        while i < stop and text[i] != _LF and text[i] != _CR:
+        while i < stop and load8(text, i) != _LF and load8(text, i) != _CR:
             i += 1
     if i >= stop:
         return stop, (stop if is_last else np.int64(-1))
-    if text[i] == _LF:
+    if load8(text, i) == _LF:
         return i, i + 1
     if i + 1 < stop:
-        return i, (i + 2 if text[i + 1] == _LF else i + 1)
+        return i, (i + 2 if load8(text, i + 1) == _LF else i + 1)
     return i, (i + 1 if is_last else np.int64(-1))
 
 
 @outlined
-def split_quoted(text, at, stop, delimiter, width, begins, ends):
+def split_quoted(text, at, stop, delimiter, width, notes):
     """Split text[at:stop], one record, where its fields are quoted simply.
 
     A field is either without quotes, or it is quoted as a whole and has no quote inside: then
     what is between the quotes is its value as it stands.
 
     Returns:
-        Whether the record has `width` such fields; begins and ends are updated in place.
+        Whether the record has `width` such fields; their places are noted.
     """
     i = at
     for j in range(width):
         if j > 0:
-            if i >= stop or text[i] != delimiter:
+            if i >= stop or load8(text, i) != delimiter:
                 return False
             i += 1
-        is_quoted = i < stop and text[i] == _QUOTE
+        is_quoted = i < stop and load8(text, i) == _QUOTE
         if is_quoted:
             i += 1
-        begins[j] = i
+        begin = i
         while i < stop:
-            c = text[i]
+            c = load8(text, i)
             if c == _QUOTE:
                 if not is_quoted:
                     return False
@@ -156,21 +179,21 @@ def split_quoted(text, at, stop, delimiter, width, begins, ends):
             if c < _BLANK and c != delimiter:
                 return False
             i += 1
-        ends[j] = i
+        set_field(notes, j, begin, i)
         if is_quoted:
-            if i >= stop or text[i] != _QUOTE:
+            if i >= stop or load8(text, i) != _QUOTE:
                 return False
             i += 1
     return i == stop
 
 
 @outlined
-def rewrite(text, at, stop, delimiter, width, begins, ends, out, is_latin):
+def rewrite(text, at, stop, delimiter, width, notes, out, is_latin):
     """Write the fields of the record text[at:stop] to text[out:], unquoted and as UTF-8.
 
     Args:
         text: updated in place; must have room for twice the record.
-        at, stop, delimiter, width, begins, ends: as for split_quoted.
+        at, stop, delimiter, width, notes: as for split_quoted.
         out: where the fields are written to.
         is_latin: whether the record is ISO-8859-1.
 
@@ -179,9 +202,9 @@ def rewrite(text, at, stop, delimiter, width, begins, ends, out, is_latin):
     """
     state = _AT_START
     j = 0
-    begins[0] = out
+    begin = out
     for i in range(at, stop):
-        c = text[i]
+        c = load8(text, i)
         if c == 0:
             return np.int64(-1)
         if state == _QUOTED:
@@ -189,11 +212,11 @@ def rewrite(text, at, stop, delimiter, width, begins, ends, out, is_latin):
                 state = _AFTER_QUOTE
                 continue
         elif c == delimiter:
-            ends[j] = out
+            set_field(notes, j, begin, out)
             j += 1
             if j == width:
                 return np.int64(-1)
-            begins[j] = out
+            begin = out
             state = _AT_START
             continue
         elif c == _QUOTE and state == _AT_START:
@@ -204,39 +227,39 @@ def rewrite(text, at, stop, delimiter, width, begins, ends, out, is_latin):
         else:
             state = _UNQUOTED
         if is_latin and c >= 128:
-            text[out] = np.uint8(0xC0) | (c >> np.uint8(6))
+            store8(text, out, np.uint8(0xC0) | (c >> np.uint8(6)))
             out += 1
             c = np.uint8(0x80) | (c & np.uint8(0x3F))
-        text[out] = c
+        store8(text, out, c)
         out += 1
-    ends[j] = out
+    set_field(notes, j, begin, out)
     return out if j == width - 1 and state != _QUOTED else np.int64(-1)
 
 
 @outlined
 def read_odd(
-    text, start, end, extra, delimiter, width, encoding, roles, begins, ends, dates, row, memo
+    text, start, end, extra, room, delimiter, width, encoding, roles, dates, row, notes
 ):
     """Read a record that is not plain into a row, where no judge is needed.
 
     Returns:
         Where in text the next record can be rewritten to; -1 where the slow path must judge.
     """
-    has_price = roles[4] >= 0
+    has_price = load32(roles, 16) >= 0
     is_kept = is_as_kept(text, start, end, encoding)
     if end - start >= MAX_RECORD or (encoding == 1 and not is_kept):
         return np.int64(-1)
-    if is_kept and split_quoted(text, start, end, delimiter, width, begins, ends):
-        if read_split(text, row, start, begins, ends, roles, has_price, False, dates, memo):
+    if is_kept and split_quoted(text, start, end, delimiter, width, notes):
+        if read_split(text, row, start, roles, has_price, False, dates, notes):
             return extra
         return np.int64(-1)
-    if extra + 2 * (end - start) + PADDING > len(text) or 2 * (end - start) >= MAX_RECORD:
+    if extra + 2 * (end - start) > room or 2 * (end - start) >= MAX_RECORD:
         return np.int64(-1)
-    out = rewrite(text, start, end, delimiter, width, begins, ends, extra, not is_kept)
+    out = rewrite(text, start, end, delimiter, width, notes, extra, not is_kept)
     if out < 0:
         return out
     row.text = extra
-    if read_split(text, row, extra, begins, ends, roles, has_price, False, dates, memo):
+    if read_split(text, row, extra, roles, has_price, False, dates, notes):
         return out
     return np.int64(-1)
 
@@ -246,63 +269,66 @@ def count_line_ends(text, start, end):
     """Count the line ends within a record: line feeds, carriage returns, or both together."""
     count = np.int64(0)
     for i in range(start, end):
-        if text[i] == _LF or (text[i] == _CR and text[i + 1] != _LF):
+        if load8(text, i) == _LF or (load8(text, i) == _CR and load8(text, i + 1) != _LF):
             count += 1
     return count
 
 
 @compiled
 def scan_csv(
-    text, at, stop, is_last, extra, delimiter, width, encoding, roles, dates, position, number,
-    source, line, odd, comma, other,
+    heap, at, stop, is_last, extra, delimiter, width, encoding, role, dates, position, number,
+    source, line, odd, comma_list, other_list, note,
 ):  # fmt: skip
-    """Turn the complete records of text[at:stop] into lines.
+    """Turn the complete records of heap[at:stop] into lines.
 
     Args:
-        text: shape (bytes,), uint8; zero for 64 bytes past `stop`; updated in place from
+        heap: shape (bytes,), uint8; zero for 64 bytes past `stop`; updated in place from
             `extra` on, where fields are written that are not as they are read.
         at, stop: where to begin and end.
         is_last: whether the source ends at `stop`, so that a last record needs no line end.
-        extra: see text; from there on to 64 bytes from the end.
+        extra: see heap.
         delimiter: uint8, the byte between fields.
         width: how many fields a record has.
         encoding: 0 auto, 1 utf-8, 2 iso-8859-1.
-        roles: shape (9,), int64, the column of each of schema.ROLES, or -1.
+        role: nine int32 as bytes, the column of each of schema.ROLES, or -1.
         dates: 0 iso, 1 month-first, 2 day-first.
-        position, number: byte offset and line number in the source of text[at].
+        position, number: byte offset and line number in the source of load8(text, at).
         source: the source's number.
         line: shape (capacity,), dtype LINE, updated in place.
         odd: shape (capacity, 3), int64, updated in place: index into line, start and stop of
             each record that the slow path must judge.
-        comma, other: shape (stop - at + width + 64,), int32, for marks; overwritten.
+        comma_list, other_list: room for stop - at + width + 16 marks, int32 as bytes.
+        note: FIELDS bytes and eight for each field; what was noted of other records does not
+            matter.
 
     Returns:
         How many lines, how many odd records, where the scan stopped, the next line number,
         where what was written from `extra` on ends.
     """
+    text, roles, notes = address(heap), address(role), address(note)
+    comma, other = address(comma_list), address(other_list)
+    room = np.int64(len(heap) - PADDING)
     beyond, commas = mark(text, at, stop, delimiter, comma, other)
+    store32(notes, SIZE, -1)
     for j in range(width):
-        set_item(comma, commas + j, _FAR)
+        put(comma, commas + j, _FAR)
     k = np.int64(1)  # the next delimiter
     m = np.int64(0)  # the next other mark
     start = np.int64(at)
     count, odd_count = np.int64(0), np.int64(0)
-    begins = np.empty(width, np.int64)
-    ends = np.empty(width, np.int64)
-    memo = new_memo()
-    has_price = roles[4] >= 0
+    has_price = load32(roles, 16) >= 0
     capacity = min(len(line), len(odd))
     while count < capacity and start < stop:
-        end = item(other, m)
+        end = get(other, m)
         after = end + 1
         used = 1
-        c = text[end]
-        set_item(comma, k - 1, start - 1)
-        is_plain = item(comma, k + width - 2) < end and item(comma, k + width - 1) > end
+        c = load8(text, end)
+        put(comma, k - 1, start - 1)
+        is_plain = get(comma, k + width - 2) < end and get(comma, k + width - 1) > end
         if c != _LF:
             if c != _CR or after >= stop:
                 is_plain = False
-            elif text[after] == _LF:
+            elif load8(text, after) == _LF:
                 after += 1
                 used = 2
         row = line[count]
@@ -316,19 +342,19 @@ def scan_csv(
                     text,
                     row,
                     start,
-                    field(comma, k, roles[0], start, end),
-                    field(comma, k, roles[1], start, end),
-                    field(comma, k, roles[2], start, end),
-                    field(comma, k, roles[3], start, end),
-                    field(comma, k, roles[4], start, end),
-                    field(comma, k, roles[5], start, end),
-                    field(comma, k, roles[6], start, end),
-                    field(comma, k, roles[7], start, end),
-                    field(comma, k, roles[8], start, end),
+                    field(comma, k, load32(roles, 0), start, end),
+                    field(comma, k, load32(roles, 4), start, end),
+                    field(comma, k, load32(roles, 8), start, end),
+                    field(comma, k, load32(roles, 12), start, end),
+                    field(comma, k, load32(roles, 16), start, end),
+                    field(comma, k, load32(roles, 20), start, end),
+                    field(comma, k, load32(roles, 24), start, end),
+                    field(comma, k, load32(roles, 28), start, end),
+                    field(comma, k, load32(roles, 32), start, end),
                     has_price,
                     False,
                     dates,
-                    memo,
+                    notes,
                 )
                 and (not beyond or is_as_kept(text, start, end, encoding))
             ):
@@ -343,8 +369,8 @@ def scan_csv(
             break
         if end > start:
             out = read_odd(
-                text, start, end, extra, delimiter, width, encoding, roles, begins, ends, dates,
-                row, memo,
+                text, start, end, extra, room, delimiter, width, encoding, roles, dates, row,
+                notes,
             )  # fmt: skip
             if out >= 0:
                 extra = out
@@ -357,8 +383,8 @@ def scan_csv(
             count += 1
         number += 1 + count_line_ends(text, start, end)
         start = after
-        while item(comma, k) < start:
+        while get(comma, k) < start:
             k += 1
-        while item(other, m) < start:
+        while get(other, m) < start:
             m += 1
     return count, odd_count, start, number, extra

@@ -8,14 +8,26 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from oddlot.decode.scan import MAX_RECORD, PADDING, is_as_kept, mask_bytes, new_memo, read_split
+from oddlot.decode.scan import (
+    MAX_RECORD,
+    PADDING,
+    SIZE,
+    is_as_kept,
+    mask_bytes,
+    read_split,
+    set_field,
+)
 from oddlot.engine.compiled import (
+    address,
     beyond_ascii64,
     compiled,
     inlined,
+    load8,
+    load32,
     load64,
     mark64,
     outlined,
+    store32,
     trailing_zeros,
 )
 from oddlot.schema import ROLES
@@ -25,6 +37,7 @@ _DIGIT, _NINE, _MINUS, _POINT = np.uint8(48), np.uint8(57), np.uint8(45), np.uin
 _N = np.uint8(ord("n"))
 _NULL = np.uint64(int.from_bytes(b"null", "little"))
 _ZERO = np.uint64(0)
+MOST_VALUES = 64  # in a record that is scanned
 _LONGEST_NUMBER = 18  # digits; json may read a longer one as something else
 
 _NAME = re.compile(rb'[ \t]*([{,])[ \t]*"([^"\\\x00-\x1F\x80-\xFF]*)"[ \t]*:[ \t]*')
@@ -37,18 +50,13 @@ class Shape(msgspec.Struct, frozen=True):
 
     Attributes:
         literal: shape (bytes,), uint8, the pieces one after the other, padded.
-        piece: shape (values + 1, 2), int64: start and size of each piece in literal.
-        roles: shape (9,), int64, which value each of schema.ROLES has, or -1.
+        piece: start and size of each piece in literal, int32 as bytes; one piece more than values.
+        role: nine int32 as bytes, which value each of schema.ROLES has, or -1.
     """
 
     literal: Any
     piece: Any
-    roles: Any
-
-
-NO_SHAPE = Shape(
-    np.zeros(PADDING, np.uint8), np.zeros((1, 2), np.int64), np.full(len(ROLES), -1, np.int64)
-)
+    role: Any
 
 
 def learn(record: bytes, columns: dict[str, str]) -> Shape | None:
@@ -61,7 +69,7 @@ def learn(record: bytes, columns: dict[str, str]) -> Shape | None:
     pieces, keys, at = [], [], 0
     while name := _NAME.match(record, at):
         value = _VALUE.match(record, name.end())
-        if value is None or (name[1] == b"{") != (not keys) or len(keys) == 64:
+        if value is None or (name[1] == b"{") != (not keys) or len(keys) == MOST_VALUES:
             return None
         keys.append(name[2].decode())
         pieces.append(record[at : name.end()])
@@ -70,31 +78,36 @@ def learn(record: bytes, columns: dict[str, str]) -> Shape | None:
         return None
     pieces.append(record[at:])
     literal = np.zeros(sum(map(len, pieces)) + PADDING, np.uint8)
-    piece = np.zeros((len(pieces), 2), np.int64)
+    piece = np.zeros((len(pieces), 2), np.int32)
     place = 0
     for row, part in zip(piece, pieces, strict=True):
         literal[place : place + len(part)] = np.frombuffer(part, np.uint8)
         row[:] = place, len(part)
         place += len(part)
     roles = [keys.index(columns[role]) if columns.get(role) in keys else -1 for role in ROLES]
-    return Shape(literal, piece, np.array(roles, np.int64))
+    return Shape(literal, piece.reshape(-1).view(np.uint8), np.array(roles, np.int32).view(np.uint8))
+
+
+NO_SHAPE = Shape(
+    np.zeros(PADDING, np.uint8), np.zeros(8, np.uint8), np.full(4 * len(ROLES), 255, np.uint8)
+)
 
 
 @inlined
 def number_end(text, at):
     """Return where a JSON number without an exponent ends; -1 if there is none or it is long."""
     i = at
-    if text[i] == _MINUS:
+    if load8(text, i) == _MINUS:
         i += 1
     first = i
-    while _DIGIT <= text[i] <= _NINE:
+    while _DIGIT <= load8(text, i) <= _NINE:
         i += 1
-    if i == first or (text[first] == _DIGIT and i - first > 1):
+    if i == first or (load8(text, first) == _DIGIT and i - first > 1):
         return np.int64(-1)
-    if text[i] == _POINT:
+    if load8(text, i) == _POINT:
         i += 1
         point = i
-        while _DIGIT <= text[i] <= _NINE:
+        while _DIGIT <= load8(text, i) <= _NINE:
             i += 1
         if i == point:
             return np.int64(-1)
@@ -117,24 +130,26 @@ def has_piece(text, at, literal, start, size):
 def line_end(text, start, stop):
     """Return the place of the first line feed in text[start:stop], or `stop`."""
     end = start
-    while end < stop and text[end] != _LF:
+    while end < stop and load8(text, end) != _LF:
         end += 1
     return end
 
 
 @compiled
 def scan_json(
-    text, at, stop, is_last, literal, piece, encoding, roles, has_price, dates, position, number,
-    source, line, odd,
+    heap, at, stop, is_last, literal, piece, encoding, role, has_price, dates, position, number,
+    source, line, odd, note,
 ):  # fmt: skip
-    """Turn the complete records of text[at:stop] into lines; see scan_csv for the arguments.
+    """Turn the complete records of heap[at:stop] into lines; see scan_csv for the arguments.
 
-    literal, piece and roles are those of a Shape. A record that is not built like it is odd.
+    literal, piece and role are those of a Shape. A record that is not built like it is odd.
     """
-    values = len(piece) - 1
-    begins = np.empty(values, np.int64)
-    ends = np.empty(values, np.int64)
-    memo = new_memo()
+    text, roles, notes = address(heap), address(role), address(note)
+    literals, pieces = address(literal), address(piece)
+    values = np.int64(len(piece) // 8 - 1)
+    last_start, last_size = load32(pieces, 8 * values), load32(pieces, 8 * values + 4)
+    time_value = load32(roles, 8)
+    store32(notes, SIZE, -1)
     start = np.int64(at)
     count, odd_count = np.int64(0), np.int64(0)
     capacity = min(len(line), len(odd))
@@ -149,15 +164,15 @@ def scan_json(
         beyond = _ZERO
         p = start
         for i in range(values):
-            size = piece[i, 1]
-            if not has_piece(text, p, literal, piece[i, 0], size):
+            size = load32(pieces, 8 * i + 4)
+            if not has_piece(text, p, literals, load32(pieces, 8 * i), size):
                 is_plain = False
                 break
             p += size
-            c = text[p]
+            c = load8(text, p)
             if c == _QUOTE:
                 p += 1
-                begins[i] = p
+                begin = p
                 found = mark64(text, p, _BACKSLASH)
                 beyond |= beyond_ascii64(text, p)
                 while found == _ZERO:
@@ -165,8 +180,8 @@ def scan_json(
                     found = mark64(text, p, _BACKSLASH)
                     beyond |= beyond_ascii64(text, p)
                 p += np.int64(trailing_zeros(found))
-                ends[i] = p
-                if text[p] != _QUOTE:
+                set_field(notes, i, begin, p)
+                if load8(text, p) != _QUOTE:
                     is_plain = False
                     break
                 p += 1
@@ -174,27 +189,25 @@ def scan_json(
                 if mask_bytes(load64(text, p), 4) != _NULL:
                     is_plain = False
                     break
-                begins[i], ends[i] = p, p
+                set_field(notes, i, p, p)
                 p += 4
             else:
-                begins[i] = p
-                p = number_end(text, p)
-                if p < 0:
+                end = number_end(text, p)
+                if end < 0:
                     is_plain = False
                     break
-                ends[i] = p
-                is_epoch = is_epoch or i == roles[2]
-        if is_plain and has_piece(text, p, literal, piece[values, 0], piece[values, 1]):
-            p += piece[values, 1]
+                set_field(notes, i, p, end)
+                p = end
+                is_epoch = is_epoch or i == time_value
+        if is_plain and has_piece(text, p, literals, last_start, last_size):
+            p += last_size
             after = p + 1
-            if text[p] == _CR and p + 1 < stop:
+            if load8(text, p) == _CR and p + 1 < stop:
                 after = p + 2
             if (
-                text[after - 1] == _LF
+                load8(text, after - 1) == _LF
                 and p - start < MAX_RECORD
-                and read_split(
-                    text, row, start, begins, ends, roles, has_price, is_epoch, dates, memo
-                )
+                and read_split(text, row, start, roles, has_price, is_epoch, dates, notes)
                 and (beyond == _ZERO or is_as_kept(text, start, p, encoding))
             ):
                 count += 1
@@ -205,7 +218,7 @@ def scan_json(
         if end == stop and not is_last:
             break
         after = min(end + 1, stop)
-        if end > start and end < stop and text[end - 1] == _CR:
+        if end > start and end < stop and load8(text, end - 1) == _CR:
             end -= 1
         if end > start:
             odd[odd_count, 0] = count

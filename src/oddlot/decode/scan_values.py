@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oddlot.engine.compiled import inlined, load64, outlined, trailing_zeros
+from oddlot.engine.compiled import inlined, load8, load64, outlined, trailing_zeros
 
 NOT_PLAIN = np.int64(-(2**63))  # a number or time that the slow path must judge
 
@@ -46,7 +46,7 @@ def _are_digits(word):
 @inlined
 def read_quantity(text, at, stop):
     """Read a plain whole number of up to eight digits; NOT_PLAIN for anything else."""
-    first = text[at]
+    first = load8(text, at)
     is_signed = first == _MINUS or first == _PLUS
     if is_signed:
         at += 1
@@ -68,7 +68,7 @@ def read_price(text, at, stop):
         Clinger (1990), How to read floating point numbers accurately: digits below 2^53
         divided by an exact power of ten are rounded once, as Python's float() does.
     """
-    is_negative = text[at] == _MINUS
+    is_negative = load8(text, at) == _MINUS
     if is_negative:
         at += 1
     size = stop - at
@@ -103,7 +103,7 @@ def _long_price(text, at, stop):
     digits = 0
     decimals = -1
     for i in range(at, stop):
-        c = text[i]
+        c = load8(text, i)
         if c == _POINT:
             if decimals >= 0:
                 return np.nan
@@ -128,7 +128,7 @@ def read_epoch(text, at, stop):
     if stop <= at or stop - at > 15:
         return NOT_PLAIN
     for i in range(at, stop):
-        digit = np.int64(text[i]) - 48
+        digit = np.int64(load8(text, i)) - 48
         if digit < 0 or digit > 9:
             return NOT_PLAIN
         value = value * 10 + digit
@@ -175,8 +175,8 @@ def time_from_parts(year, month, day, hour, minute, second):
 
 @inlined
 def _two_digits(text, i):
-    high = np.int64(text[i]) - 48
-    low = np.int64(text[i + 1]) - 48
+    high = np.int64(load8(text, i)) - 48
+    low = np.int64(load8(text, i + 1)) - 48
     if high < 0 or high > 9 or low < 0 or low > 9:
         return np.int64(-1)
     return high * 10 + low
@@ -188,9 +188,9 @@ def read_iso(text, at, stop):
     size = stop - at
     if size != 19 and size != 16:
         return NOT_PLAIN
-    if text[at + 4] != _MINUS or text[at + 7] != _MINUS or text[at + 13] != _COLON:
+    if load8(text, at + 4) != _MINUS or load8(text, at + 7) != _MINUS or load8(text, at + 13) != _COLON:
         return NOT_PLAIN
-    if text[at + 10] != _SPACE and text[at + 10] != _T:
+    if load8(text, at + 10) != _SPACE and load8(text, at + 10) != _T:
         return NOT_PLAIN
     century = _two_digits(text, at)
     year = _two_digits(text, at + 2)
@@ -200,7 +200,7 @@ def read_iso(text, at, stop):
     minute = _two_digits(text, at + 14)
     second = np.int64(0)
     if size == 19:
-        if text[at + 16] != _COLON:
+        if load8(text, at + 16) != _COLON:
             return NOT_PLAIN
         second = _two_digits(text, at + 17)
     if (century | year | month | day | hour | minute | second) < 0:
@@ -211,10 +211,10 @@ def read_iso(text, at, stop):
 @inlined
 def _one_or_two_digits(text, i):
     """Read one or two digits; return their value (-1 for none) and where they end."""
-    value = np.int64(text[i]) - 48
+    value = np.int64(load8(text, i)) - 48
     if value < 0 or value > 9:
         return np.int64(-1), i
-    second = np.int64(text[i + 1]) - 48
+    second = np.int64(load8(text, i + 1)) - 48
     if second < 0 or second > 9:
         return value, i + 1
     return value * 10 + second, i + 2
@@ -233,12 +233,12 @@ def read_slashed(text, at, stop, is_month_first):
     minute = _two_digits(text, k + 1)
     if (first | other | century | year | hour | minute) < 0:
         return NOT_PLAIN
-    if text[i] != _SLASH or text[j] != _SLASH or text[j + 5] != _SPACE or text[k] != _COLON:
+    if load8(text, i) != _SLASH or load8(text, j) != _SLASH or load8(text, j + 5) != _SPACE or load8(text, k) != _COLON:
         return NOT_PLAIN
     second = np.int64(0)
     if k + 3 != stop:
         second = _two_digits(text, k + 4)
-        if k + 6 != stop or text[k + 3] != _COLON or second < 0:
+        if k + 6 != stop or load8(text, k + 3) != _COLON or second < 0:
             return NOT_PLAIN
     if is_month_first:
         return time_from_parts(century * 100 + year, first, other, hour, minute, second)
@@ -248,6 +248,6 @@ def read_slashed(text, at, stop, is_month_first):
 @inlined
 def read_time(text, at, stop, dates):
     """Read an event time as the source writes it; NOT_PLAIN for anything else."""
-    if dates == 0 or (stop - at > 4 and text[at + 4] == _MINUS):
+    if dates == 0 or (stop - at > 4 and load8(text, at + 4) == _MINUS):
         return read_iso(text, at, stop)
     return read_slashed(text, at, stop, dates == 1)

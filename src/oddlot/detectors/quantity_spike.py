@@ -26,15 +26,25 @@ _DAY_US = 86_400_000_000
 _LOGS = np.log(np.maximum(np.arange(4096), 1))
 
 
+def _define_bin(quantity: int) -> int:
+    """Return the half-octave of a quantity of at least 1; whole numbers only."""
+    octave = quantity.bit_length() - 1
+    half = int(octave > 0 and 2 * quantity >= 3 << octave)
+    return min(2 * octave + half, _BINS - 1)
+
+
+_PLACES = np.array([0] + [_define_bin(quantity) for quantity in range(1, 4096)], np.int64)
+
+
 @inlined
 def _bin(quantity):
-    """Return the half-octave of a quantity of at least 1; whole numbers only."""
+    """Return what _define_bin does, for most quantities from a table."""
+    if quantity < 4096:
+        return _PLACES[quantity]
     octave = 0
-    q = quantity
-    while q > 1:
-        q >>= 1
+    while quantity >> (octave + 1) > 0:
         octave += 1
-    half = 1 if octave > 0 and quantity >= 3 * (np.int64(1) << (octave - 1)) else 0
+    half = 1 if 2 * quantity >= np.int64(3) << octave else 0
     place = 2 * octave + half
     return place if place < _BINS else _BINS - 1
 
@@ -165,9 +175,3 @@ def _fading(half_life_us: int) -> Any:
     fading = 0.5 ** (np.arange(min(days, 36_500) + 1) * (_DAY_US / half_life_us))
     fading[-1] = 0.0
     return fading
-
-
-def _define_bin(quantity: int) -> int:
-    octave = quantity.bit_length() - 1
-    half = int(octave > 0 and quantity >= 1.5 * 2**octave)
-    return min(2 * octave + half, _BINS - 1)

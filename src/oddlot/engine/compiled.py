@@ -24,9 +24,6 @@ def compiled(function: Function) -> Function:
     No fast-math: a sum must come out the same on every machine.
     """
     if not IS_COMPILED:
-        # Hashes overflow on purpose; plain numpy numbers would warn.
-        return np.errstate(over="ignore")(function)
-    if not IS_COMPILED:
         return _with_fields(function)
     return numba.njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
 
@@ -36,14 +33,13 @@ def _with_fields(function: Function) -> Function:
 
     @functools.wraps(function)
     def plain(*arguments: Any) -> Any:
-        return function(
-            *(
-                argument.view(np.recarray)
-                if isinstance(argument, np.ndarray) and argument.dtype.names
-                else argument
-                for argument in arguments
-            )
-        )
+        views = [
+            one.view(np.recarray) if isinstance(one, np.ndarray) and one.dtype.names else one
+            for one in arguments
+        ]
+        # Hashes overflow on purpose; plain numpy numbers would warn.
+        with np.errstate(over="ignore"):
+            return function(*views)
 
     return plain  # type: ignore[return-value]
 
@@ -58,52 +54,62 @@ def outlined(function: Function) -> Function:
     return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, bits: int) -> Any:
-    """Return a pointer to `bits` bits that begin at byte `index` of a byte array."""
-    data = context.make_array(array_type)(context, builder, array).data
-    place = cgutils.gep_inbounds(builder, data, index)
+def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, bits: int) -> Any:
+    """Return a pointer to `bits` bits that begin at a byte of a byte array or an address."""
+    array, index = arguments[:2]
+    if isinstance(signature.args[0], types.Array):
+        start = context.make_array(signature.args[0])(context, builder, array).data
+    else:
+        start = builder.inttoptr(array, ir.IntType(8).as_pointer())
+    place = cgutils.gep_inbounds(builder, start, index)
     return builder.bitcast(place, ir.IntType(bits).as_pointer())
 
 
+def _load(bits: int, result: Any) -> Any:
+    """Make an intrinsic that loads a number of `bits` bits, extended to `result` by its sign."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def load(typing_context: Any, array: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = _pointer(context, builder, signature, arguments, bits)
+            value = builder.load(place, align=1)
+            return builder.sext(value, ir.IntType(64)) if result is types.int64 else value
+
+        return result(array, types.int64), generate
+
+    return load
+
+
+def _store(bits: int, given: Any) -> Any:
+    """Make an intrinsic that stores the low `bits` bits of a number."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = _pointer(context, builder, signature, arguments, bits)
+            value = arguments[2]
+            if value.type.width > bits:
+                value = builder.trunc(value, ir.IntType(bits))
+            builder.store(value, place, align=1)
+            return context.get_dummy_value()
+
+        return types.void(array, types.int64, given), generate
+
+    return store
+
+
+_load8, _store8 = _load(8, types.uint8), _store(8, types.uint8)
+_load32, _store32 = _load(32, types.int64), _store(32, types.int64)
+_load64, _store64 = _load(64, types.uint64), _store(64, types.uint64)
+
+
 @intrinsic  # type: ignore[untyped-decorator]
-def _load64(typing_context: Any, array: Any, index: Any) -> Any:
+def _address(typing_context: Any, array: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], 64)
-        return builder.load(place, align=1)
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
 
-    return types.uint64(array, types.int64), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _store64(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], 64)
-        builder.store(arguments[2], place, align=1)
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64, types.uint64), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _item(typing_context: Any, array: Any, index: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = signature.args[0].dtype
-        place = _pointer_to_item(context, builder, signature, arguments)
-        extend = builder.sext if kind.signed else builder.zext
-        return extend(builder.load(place), ir.IntType(64))
-
-    return types.int64(array, types.int64), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _set_item(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _pointer_to_item(context, builder, signature, arguments)
-        bits = ir.IntType(signature.args[0].dtype.bitwidth)
-        builder.store(builder.trunc(arguments[2], bits), place)
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64, types.int64), generate
+    return types.int64(array), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -112,11 +118,6 @@ def _trailing_zeros(typing_context: Any, value: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.uint64(types.uint64), generate
-
-
-def _pointer_to_item(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-    return cgutils.gep_inbounds(builder, data, arguments[1])
 
 
 def _splat64(builder: Any, byte: Any, vector: Any) -> Any:
@@ -129,7 +130,7 @@ def _splat64(builder: Any, byte: Any, vector: Any) -> Any:
 
 def _vector64(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Load 64 bytes as one vector."""
-    place = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], 8)
+    place = _pointer(context, builder, signature, arguments, 8)
     vector = ir.VectorType(ir.IntType(8), 64)
     return builder.load(builder.bitcast(place, vector.as_pointer()), align=1)
 
@@ -177,6 +178,22 @@ def _count_bits(typing_context: Any, value: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
+def _load8_plain(array: Any, index: int) -> Any:
+    return array[index]
+
+
+def _store8_plain(array: Any, index: int, value: Any) -> None:
+    array[index] = value
+
+
+def _load32_plain(array: Any, index: int) -> int:
+    return int.from_bytes(bytes(array[index : index + 4]), "little", signed=True)
+
+
+def _store32_plain(array: Any, index: int, value: int) -> None:
+    array[index : index + 4] = np.frombuffer(int(value).to_bytes(4, "little", signed=True), np.uint8)
+
+
 def _load64_plain(array: Any, index: int) -> Any:
     return np.uint64(int.from_bytes(bytes(array[index : index + 8]).ljust(8, b"\0"), "little"))
 
@@ -185,12 +202,8 @@ def _store64_plain(array: Any, index: int, value: Any) -> None:
     array[index : index + 8] = np.frombuffer(int(value).to_bytes(8, "little"), np.uint8)
 
 
-def _item_plain(array: Any, index: int) -> int:
-    return int(array[index])
-
-
-def _set_item_plain(array: Any, index: int, value: int) -> None:
-    array[index] = value
+def _address_plain(array: Any) -> Any:
+    return array
 
 
 def _trailing_zeros_plain(value: Any) -> Any:
@@ -224,13 +237,18 @@ def _count_bits_plain(value: Any) -> int:
     return int(value).bit_count()
 
 
+# address(bytes): what the functions below take in place of a byte array; it costs less to hand on,
+# for it is not counted as a use of the array, which must be an argument of the kernel.
+address = _address if IS_COMPILED else _address_plain
 # load64(bytes, index): eight bytes as one little-endian number, from any place; the array must
-# reach at least eight bytes past the last place read. store64 is its counterpart.
+# reach at least eight bytes past the last place read. load8 and load32 (signed) are alike, and
+# store8, store32 and store64 their counterparts.
+load8 = _load8 if IS_COMPILED else _load8_plain
+store8 = _store8 if IS_COMPILED else _store8_plain
+load32 = _load32 if IS_COMPILED else _load32_plain
+store32 = _store32 if IS_COMPILED else _store32_plain
 load64 = _load64 if IS_COMPILED else _load64_plain
 store64 = _store64 if IS_COMPILED else _store64_plain
-# item(array, index) and set_item: without the question whether the index counts from the end.
-item = _item if IS_COMPILED else _item_plain
-set_item = _set_item if IS_COMPILED else _set_item_plain
 # mark64(bytes, index, delimiter): a bit for each of 64 bytes that is the delimiter, a quote or
 # a control byte; equal64(bytes, index, byte): for each that is `byte`; beyond_ascii64: for each
 # above 0x7F. The array must reach 64 bytes past `index`.

@@ -138,8 +138,16 @@ class Engine:
                 continue
             scoring = self.scoring
             rate = self.budget.rate(name, scoring.event, scoring.first, scoring.last, what)
-            share = self.budget.share
-            alerts += make_alerts(name, released.lines, released.order, what, rate, share, names)
+            alerts += make_alerts(
+                name,
+                released.lines,
+                released.order,
+                what,
+                rate,
+                self.budget.share,
+                names,
+                self.config.alerts.language,
+            )
         alerts.sort(key=lambda alert: (alert.time_us, alert.detector, alert.id))
         return Outcome(released, rows, alerts, rejects)
 

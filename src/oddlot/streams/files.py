@@ -15,7 +15,7 @@ from oddlot.durations import Duration, parse_duration
 from oddlot.errors import ConfigError, StateError, StreamError
 from oddlot.streams.chunks import Chunk, PackedText, Text, failed, read_file
 from oddlot.streams.folder import Entry, WatchedFolder
-from oddlot.streams.followed import FollowedFile, Position, find_opening
+from oddlot.streams.followed import FollowedFile, Position, Stranger, find_opening
 from oddlot.streams.handles import OpenFiles
 
 __all__ = ["Chunk", "Files", "Position", "Tail", "read_file"]
@@ -88,7 +88,7 @@ class Tail:
         self._openings: dict[str, list[FollowedFile]] = {}
         self._handles = OpenFiles(self._folder)
         self._lost: set[str] = set()
-        self._strangers: dict[tuple[int, int], _Stranger] = {}
+        self._strangers: dict[tuple[int, int], Stranger] = {}
         for name, value in positions.items():
             try:
                 position = msgspec.convert(value, Position)
@@ -211,7 +211,7 @@ class Tail:
             stranger = before.get(entry.place)
             if stranger is None or stranger.has_changed(entry):
                 is_counted = stranger is not None and stranger.is_counted
-                stranger = _Stranger(entry, self._now_us, is_counted=is_counted)
+                stranger = Stranger(entry, self._now_us, is_counted=is_counted)
             self._strangers[entry.place] = stranger
             stranger.path = entry.path
             is_still = self._now_us - stranger.since_us >= self._patience_us
@@ -223,7 +223,7 @@ class Tail:
             self._known[name].is_waiting = True
         self._lost = lost
 
-    def _meet(self, entry: Entry, stranger: _Stranger, *, is_still: bool) -> None:
+    def _meet(self, entry: Entry, stranger: Stranger, *, is_still: bool) -> None:
         """Decide about one unknown file."""
         stranger.problem = ""
         stranger.is_settled = stranger.is_short = False
@@ -258,7 +258,7 @@ class Tail:
             if text is not None:
                 os.close(text.handle)
 
-    def _find(self, opening: str, text: Text, stranger: _Stranger) -> FollowedFile | None:
+    def _find(self, opening: str, text: Text, stranger: Stranger) -> FollowedFile | None:
         """Return the lost file that a text goes on with; note whether it repeats another."""
         stranger.repeats = ""
         for file in self._openings.get(opening, []):
@@ -349,7 +349,6 @@ class Tail:
     def _retire(self, errors: list[StreamError]) -> list[Chunk]:
         """End what did not change for long: files that are gone, and last lines without end."""
         chunks: list[Chunk | None] = []
-        copied = {stranger.repeats for stranger in self._strangers.values()}
         for file in self._known.values():
             if (
                 file.position.is_done
@@ -362,8 +361,6 @@ class Tail:
             elif file.is_there:
                 if file.unread:
                     chunks.append(self._finish(file, errors))
-            elif file.text is not None and file.name in copied:
-                file.detach(self._now_us)  # the copy goes on
             else:
                 chunks.append(self._finish(file, errors))
                 self.counts["lost"] += file.unread
@@ -384,6 +381,8 @@ class Tail:
 
     def _truncated(self, file: FollowedFile) -> None:
         self.counts["truncated"] += 1
+        if file.is_replaced:
+            file.size = file.position.offset  # it is the size of what is there instead
         file.detach(self._now_us)
 
     def _forget(self) -> None:
@@ -392,25 +391,3 @@ class Tail:
         for file in gone[: max(0, len(gone) - _KEPT)]:
             del self._known[file.name]
             self._openings[file.position.opening].remove(file)
-
-
-class _Stranger:
-    """A file of the folder that is not followed, or not yet."""
-
-    def __init__(self, entry: Entry, now_us: int, *, is_counted: bool) -> None:
-        self.path = entry.path
-        self.since_us = now_us  # when it last changed
-        self.is_settled = False  # looked at; nothing to do until it changes
-        self.is_short = False  # its first lines are not complete yet
-        self.repeats = ""  # the partition that it repeats
-        self.is_counted = is_counted  # as a copy
-        self.problem = ""
-        self._stat = (entry.size, entry.changed_ns)
-
-    def has_changed(self, entry: Entry) -> bool:
-        """Tell whether the file was written since."""
-        return self._stat != (entry.size, entry.changed_ns)
-
-    def is_due(self, *, is_still: bool) -> bool:
-        """Tell whether to look at it again."""
-        return not self.is_settled or (self.is_short and is_still)

@@ -228,6 +228,28 @@ class FollowedFile:
         self._before = data[max(0, cut - _BEFORE) : cut]
 
 
+class Stranger:
+    """A file of the folder that is not followed, or not yet."""
+
+    def __init__(self, entry: Entry, now_us: int, *, is_counted: bool) -> None:
+        self.path = entry.path
+        self.since_us = now_us  # when it last changed
+        self.is_settled = False  # looked at; nothing to do until it changes
+        self.is_short = False  # its first lines are not complete yet
+        self.repeats = ""  # the partition that it repeats
+        self.is_counted = is_counted  # as a copy
+        self.problem = ""
+        self._stat = (entry.size, entry.changed_ns)
+
+    def has_changed(self, entry: Entry) -> bool:
+        """Tell whether the file was written since."""
+        return self._stat != (entry.size, entry.changed_ns)
+
+    def is_due(self, *, is_still: bool) -> bool:
+        """Tell whether to look at it again."""
+        return not self.is_settled or (self.is_short and is_still)
+
+
 def digest(data: bytes) -> str:
     """Return a short hash as hex digits."""
     return hashlib.blake2b(data, digest_size=8).hexdigest()
