@@ -16,11 +16,14 @@ from make_orders import write_orders
 CACHE = Path(__file__).resolve().parent / ".cache"
 
 
-def measure(arguments: list[str], environment: dict[str, str] | None = None) -> tuple[float, float, float]:
-    """Run a command; return wall seconds, CPU seconds and peak megabytes."""
+def measure(
+    arguments: list[str], environment: dict[str, str] | None = None, cores: int = 1
+) -> tuple[float, float, float]:
+    """Run a command on so many cores; return wall seconds, CPU seconds and peak megabytes."""
+    chosen = ",".join(map(str, sorted(os.sched_getaffinity(0))[-cores:]))
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "oddlot", *arguments],
+        ["taskset", "-c", chosen, sys.executable, "-m", "oddlot", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**os.environ, **(environment or {})},
@@ -63,13 +66,16 @@ def main() -> None:
             print(f"| {name} | {wall:.2f} | {used:.2f} |", flush=True)
         print("\n| lines | peak MB |\n|---:|---:|")
         for lines in (options.lines, options.lines * options.factor):
-            print(f"| {lines:,} | {measure(['detect', orders(lines), *low, out])[2]:.0f} |", flush=True)
+            print(
+                f"| {lines:,} | {measure(['detect', orders(lines), *low, out])[2]:.0f} |",
+                flush=True,
+            )
         one: list[float] = []
         two: list[float] = []
         for _ in range(options.repeat):
             command = ["detect", orders(options.lines), *low, out]
-            one.append(measure([*command, "--set", "engine.cores=1"])[0])
-            two.append(measure([*command, "--set", "engine.cores=2"])[0])
+            one.append(measure(command)[0])
+            two.append(measure(command, cores=2)[0])
         ratio = statistics.median(a / b for a, b in zip(one, two, strict=True))
         print(f"\n| cores | wall s |\n|---:|---:|\n| 1 | {statistics.median(one):.2f} |")
         print(f"| 2 | {statistics.median(two):.2f} |\n\nTwo cores are {ratio:.2f} times as fast.")

@@ -160,9 +160,7 @@ def test_a_line_of_1970_does_not_stop_the_others(
 
 
 @pytest.mark.parametrize("case", FINE)
-def test_what_is_only_unusual_is_read(
-    case: str, detect: Callable[[bytes | None], Result]
-) -> None:
+def test_what_is_only_unusual_is_read(case: str, detect: Callable[[bytes | None], Result]) -> None:
     (lines,) = promises("Read as if nothing were wrong")[case]
     assert counts(detect(FINE[case]()))["scored"] == int(lines)
 

@@ -289,7 +289,7 @@ def test_a_wrong_name_suggests_the_nearest(options: dict[str, object], words: st
 
 @pytest.mark.parametrize("name", ["found.txt", "found", "no_folder/found.csv", "."])
 def test_an_output_that_cannot_be_is_refused(orders: Path, name: str, tmp_path: Path) -> None:
-    with pytest.raises(OddlotError, match="found|folder|must end in"):
+    with pytest.raises(OddlotError, match=r"found|folder|must end in"):
         run([orders], tmp_path / name)
     assert not list(tmp_path.iterdir())
 

@@ -130,6 +130,9 @@ _set = click.option(
     metavar="N",
     help="False alerts a day that you accept over the whole catalogue.",
 )
+@click.option(
+    "--rejects", metavar="FILE", help="Write what could not be read to this .jsonl, with reasons."
+)
 @click.option("--config", metavar="FILE", help="Take the settings from this shop.toml.")
 @_set
 @_help
@@ -140,6 +143,7 @@ def detect(
     columns: dict[str, str],
     dates: str | None,
     budget: float | None,
+    rejects: str | None,
     config: str | None,
     settings: tuple[str, ...],
 ) -> None:
@@ -169,7 +173,7 @@ def detect(
     if out is None and not sys.stdout.isatty():
         out = "-"
     with terminal.DetectBar() as bar:
-        summary = detecting.detect(files, chosen, out, bar, time.time_ns() // 1000)
+        summary = detecting.detect(files, chosen, out, bar, time.time_ns() // 1000, rejects)
     if out != "-" and sys.stdout.isatty():
         terminal.show_findings(summary)
     terminal.show_summary(summary)

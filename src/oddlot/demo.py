@@ -128,7 +128,7 @@ class Demo:
     def mark(self, alert: Alert) -> str:
         """Return a note where the alert found a planted fault, else nothing."""
         found = [(alert.time_us, alert.sku, alert.detector)]
-        return "<- planted" if score_alerts(found, self._faults or (), 1).first_us else ""
+        return "[planted]" if score_alerts(found, self._faults or (), 1).first_us else ""
 
     def run(self, on_progress: Callable[[live.Progress], None]) -> Ended:
         """Replay and watch until every line went through the engine.

@@ -133,6 +133,7 @@ def detect(
     out: str | None,
     on_progress: Callable[[Progress], object],
     now_us: int,
+    rejects: str | None = None,
 ) -> Summary:
     """Read files of order lines one after the other, and write what is odd in them.
 
@@ -146,6 +147,7 @@ def detect(
             None to write nothing.
         on_progress: called after each chunk.
         now_us: the clock, microseconds UTC.
+        rejects: a file for the records that were set aside, JSON Lines with place and reason.
 
     Raises:
         ConfigError: a file cannot be opened or understood.
@@ -156,7 +158,7 @@ def detect(
     progress = Progress(files=len(files))
     # The first file is opened before anything is written, so that a wrong name leaves no trace.
     engine = Engine(config)
-    sink = _Sink(engine, out)
+    sink = _Sink(engine, out, rejects)
     try:
         for progress.number, path in enumerate(files, 1):
             progress.path, progress.done, progress.total = path, 0, text_size(path)
@@ -187,7 +189,7 @@ def detect(
 class _Sink:
     """Where outcomes go: to files, and into the summary."""
 
-    def __init__(self, engine: Engine, out: str | None) -> None:
+    def __init__(self, engine: Engine, out: str | None, rejects: str | None) -> None:
         self.alerts = 0
         self.reasons: dict[str, Reason] = {}
         self.rows: dict[str, RuleRows] = {}
@@ -197,9 +199,12 @@ class _Sink:
         self._outputs: list[Output] = []
         self._writer: AlertWriter | None = None
         self._is_kept = False
+        self._rejects: Output | None = None
         rules = [detector for detector in engine.config.detectors if detector.is_rule]
         has_tests = len(rules) < len(engine.config.detectors)
         try:
+            if rejects is not None:
+                self._rejects = self._open(rejects, "rejects")
             if out is not None and has_tests:
                 self._writer = alert_writer(self._open(out, "alerts"))
             for rule in rules:
@@ -241,6 +246,10 @@ class _Sink:
             reason.count += 1
             if len(reason.places) < _PLACES:
                 reason.places.append(f"{reject.source}: line {reject.number}: {reject.reason}")
+            if self._rejects is not None:
+                row = msgspec.structs.asdict(reject)
+                row["data"] = reject.data.decode("utf-8", "backslashreplace")
+                self._rejects.write(msgspec.json.encode(row) + b"\n")
 
     def best(self) -> list[Alert]:
         """Return the alerts with the highest scores, highest first."""

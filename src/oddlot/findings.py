@@ -53,6 +53,7 @@ class Output:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._name = "standard output" if path == "-" else path
         self._half: Path | None = None
         place = Path(path)
         try:
@@ -66,7 +67,7 @@ class Output:
                 self._half = place.with_name(f".{place.name}.{os.getpid()}.part")
                 self.file = self._half.open("wb")
         except OSError as error:
-            raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+            raise ConfigError(f"{self._name}: cannot be written: {error.strerror}") from None
 
     def write(self, data: bytes | memoryview) -> None:
         """Write bytes.
@@ -79,7 +80,7 @@ class Output:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise StreamError(f"{self.path}: cannot be written: {error.strerror}") from None
+            raise StreamError(f"{self._name}: cannot be written: {error.strerror}") from None
 
     def keep(self) -> None:
         """Close the file, which is whole, and move it to its place."""
@@ -91,7 +92,7 @@ class Output:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise StreamError(f"{self.path}: cannot be written: {error.strerror}") from None
+            raise StreamError(f"{self._name}: cannot be written: {error.strerror}") from None
 
     def drop(self) -> None:
         """Close the file and forget it; harmless when it was kept."""

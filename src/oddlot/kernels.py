@@ -69,12 +69,14 @@ def _choose_folder() -> Path | None:
     calls: another version of Oddlot gets another folder.
     """
     name = f"kernels-{_digest_sources()}"
-    home = Path("~").expanduser()
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # never raises
     for caches in (
-        Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "oddlot",
-        Path(tempfile.gettempdir()) / f"oddlot-{os.getuid()}",
+        Path(home, "oddlot"),
+        Path(tempfile.gettempdir(), f"oddlot-{os.getuid()}"),
     ):
         folder = caches / name
+        if not folder.is_absolute():
+            continue  # there is no home
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # What lies there is run: nobody else may have made it.

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oddlot.alerts.make import alert_row
+from oddlot.alerts.text import printable
 
 if TYPE_CHECKING:
     from oddlot.demo import Ended
@@ -32,11 +33,26 @@ _RATED = 10_000  # lines from which their number a second means something
 _QUIET_SECONDS = 10.0  # between two lines of progress where there is no terminal
 
 
+class _Speed:
+    """Lines a second over the last seconds: what came before, such as compiling, is over."""
+
+    def __init__(self) -> None:
+        self._marks: list[tuple[float, int]] = []
+
+    def __call__(self, now: float, lines: int) -> float:
+        """Note how many lines there are by now, and return the speed."""
+        self._marks.append((now, lines))
+        while len(self._marks) > 2 and now - self._marks[0][0] > 3:
+            self._marks.pop(0)
+        first, before = self._marks[0]
+        return (lines - before) / (now - first) if now > first else 0.0
+
+
 class DetectBar:
     """A progress bar for `detect`: bytes, lines a second, time left; none without a terminal."""
 
     def __init__(self) -> None:
-        self._started = time.perf_counter()
+        self._speed = _Speed()
         self._shown = 0.0
         self._bars = Bars(
             SpinnerColumn("line", speed=0.6),
@@ -65,7 +81,7 @@ class DetectBar:
         if now - self._shown < 0.1 or not sys.stderr.isatty():
             return
         self._shown = now
-        speed = progress.lines / (now - self._started)
+        speed = self._speed(now, progress.lines)
         total = f" of {_megabytes(progress.total)}" if progress.total else ""
         which = f" ({progress.number} of {progress.files})" if progress.files > 1 else ""
         self._bars.update(
@@ -95,9 +111,9 @@ def show_findings(summary: Summary) -> None:
         cells = [
             f"{alert.score:.2f}",
             alert_row(alert)["time"][:16],
-            Text(alert.sku, style="bold"),
-            *([Text(alert.description.strip())] if is_wide else []),
-            Text(alert.text.removeprefix(f"{alert.sku}: ")),
+            Text(printable(alert.sku), style="bold"),
+            *([Text(printable(alert.description.strip()))] if is_wide else []),
+            Text(printable(alert.text.removeprefix(f"{alert.sku}: "))),
         ]
         table.add_row(*cells)
     console.print(table)
@@ -110,28 +126,30 @@ def show_summary(summary: Summary) -> None:
     """Print counts, reasons of rejects and what was written where, to standard error."""
     counts = summary.counts
     seconds = summary.seconds
-    speed = f", {_short(counts['read'] / seconds)} lines/s" if counts["read"] >= _RATED else ""
+    notes = [f"{_short(counts['read'] / seconds)} lines/s"] if counts["read"] >= _RATED else []
     if summary.compiling >= 1:
-        speed += f" after {summary.compiling:.0f} s of compiling"
-    _say(
-        f"{_lines(counts['read'])} read in {seconds:.1f} s{speed}: "
-        + ", ".join(
-            f"{counts[name]:,} {name}" for name in ("scored", "late", "rejected", "duplicate")
-        )
-        + f". {_plural(summary.alerts, 'alert')}."
-    )
+        notes.append(f"after {summary.compiling:.0f} s of compiling")
+    aside = f" ({', '.join(notes)})" if notes else ""
+    is_rule = bool(summary.rows) and not summary.alerts
+    alerts = "" if is_rule else f": {_plural(summary.alerts, 'alert')}"
+    _say(f"{_lines(counts['read'])} read in {seconds:.1f} s{aside}{alerts}")
+    names = ("scored", "late", "rejected", "duplicate")
+    _say(", ".join(f"{counts[name]:,} {name}" for name in names))
     for reason, about in sorted(summary.reasons.items(), key=lambda item: -item[1].count):
         _say(f"{about.count:,} set aside: {reason}")
         for place in about.places:
             _say(f"    {place}")
         if about.count > len(about.places):
             _say("    ...")
+    if counts["late"] > counts["read"] / 100:
+        _say("Lines must come in the order of time: sort them, or raise --set time.lateness=1h")
     for path, what in summary.written.items():
         if path != "-":
-            count = summary.alerts if what == "alerts" else summary.rows[what]
-            name = "alert" if what == "alerts" else f"row of {what}"
-            plural = name.replace("row", "rows", 1) if "row" in name else "alerts"
-            _say(f"{path}: {count:,} {name if count == 1 else plural}")
+            aside = counts["rejected"] + counts["late"]
+            known = {"alerts": summary.alerts, "rejects": aside, **summary.rows}
+            of = "" if what in ("alerts", "rejects") else f" of {what}"
+            name = "row" if of else what.removesuffix("s")
+            _say(f"{path}: {_plural(known[what], name)}{of}")
     for name, count in summary.rows.items():
         if name not in summary.written.values():
             _say(f"{name}: {count:,} rows, not written; name a file: --out rows.csv")
@@ -162,7 +180,7 @@ class LiveView:
         self._clock = clock
         self._console = Console(stderr=True)
         self._live: Live | None = None
-        self._marks: list[tuple[float, int]] = []
+        self._speed = _Speed()
         self._shown = -math.inf
         self._problems: set[str] = set()
 
@@ -196,36 +214,32 @@ class LiveView:
                 self._problems.add(problem)
                 _say(f"Warning: {problem}")
         now = self._clock()
-        self._marks.append((now, progress.counters["read"]))
-        while len(self._marks) > 2 and now - self._marks[0][0] > 3:
-            self._marks.pop(0)
         if self._live is not None:
             if now - self._shown >= 0.1:
                 self._shown = now
-                self._live.update(self._state(progress))
+                self._live.update(self._state(progress, now))
         elif now - self._shown >= _QUIET_SECONDS:
             self._shown = now
-            _say(self._state(progress).plain)
+            _say(self._state(progress, now).plain)
 
     def _show_alert(self, alert: Alert) -> None:
         when, mark = alert_row(alert)["time"][:16], self._mark(alert)
+        said = printable(alert.text)
         if sys.stdout.isatty():
-            line = Text.assemble(
-                (when, "dim"), (f"  {alert.score:5.2f}  ", "bold yellow"), alert.text
-            )
-            if mark:
-                line.append(f"  {mark}", "bold green")
-            Console().print(line)
+            row = Table.grid(padding=(0, 2, 0, 0))
+            text = Text.assemble((f"{mark} " if mark else "", "bold green"), said)
+            row.add_row(Text(when, "dim"), Text(f"{alert.score:5.2f}", "bold yellow"), text)
+            # What is printed on the console of the state line goes above it.
+            (Console() if self._live is None else self._console).print(row)
         elif self._plain:
-            end = f"  {mark}" if mark else ""
-            print(f"{when}  {alert.score:5.2f}  {alert.text}{end}", flush=True)  # noqa: T201
+            said = f"{mark} {said}" if mark else said
+            print(f"{when}  {alert.score:5.2f}  {said}", flush=True)  # noqa: T201
         else:
             print(msgspec.json.encode(alert_row(alert)).decode(), flush=True)  # noqa: T201
 
-    def _state(self, progress: LiveProgress) -> Text:
-        (first, before), (last, after) = self._marks[0], self._marks[-1]
-        speed = (after - before) / (last - first) if last > first else 0.0
+    def _state(self, progress: LiveProgress, now: float) -> Text:
         counts = progress.counters
+        speed = self._speed(now, counts["read"])
         text = Text()
         if self._total and self._live is not None:
             share = min(1.0, counts["read"] / self._total)
@@ -342,7 +356,7 @@ def show_rows(table: Any, form: str) -> None:
         is_number = any(word in str(kind) for word in ("int", "float", "double", "decimal"))
         shown.add_column(name, justify="right" if is_number else "left")
     for row in rows:
-        shown.add_row(*("" if value is None else Text(str(value)) for value in row.values()))
+        shown.add_row(*("" if value is None else Text(printable(str(value))) for value in row.values()))
     Console().print(shown)
     _say(f"({_plural(len(rows), 'row')})")
 
@@ -354,7 +368,7 @@ def show_lines(lines: Iterable[str]) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    print(printable(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def show_time(time_us: int) -> str:

@@ -40,7 +40,8 @@ def _chunks(file: Path, size: int) -> Iterator[tuple[Any, bool]]:
 def _results(file: Path, size: int, *, is_ahead: bool) -> tuple[bytes, list[bytes], dict[str, int]]:
     engine = Engine(from_text(DETECTORS, "shop.toml"))
     writer = RowWriter("csv", ("WindowSum", "WindowCount", "AverageQuantity"))
-    rows, alerts = bytearray(), []
+    rows = bytearray()
+    alerts: list[bytes] = []
 
     def take(outcome: Outcome) -> None:
         released = outcome.released

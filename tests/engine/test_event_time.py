@@ -63,13 +63,15 @@ class Twin:
     def jump(self, time_us: int) -> None:
         start = len(self.ahead) - self.run
         run, self.ahead = self.ahead[start:], self.ahead[:start]
-        self.newest = max(self.newest, time_us)
+        if self.newest == -(2**62):
+            self.newest = time_us
         left = []
         for row in run:
-            if row.time_us > self.newest + SKEW:
+            if row.time_us > max(self.newest, time_us) + SKEW:
                 left.append(row)
             else:
                 self.take(row, self.newest - LATENESS)
+        self.newest = max(self.newest, time_us)
         self.join()
         self.ahead += left
         self.run = len(left)
@@ -333,6 +335,14 @@ def test_a_shop_that_was_closed_for_long_goes_on(closed_us: int) -> None:
     assert out + released(time, flush=True) == list(range(200))
 
 
+def test_a_lone_line_between_two_long_gaps_is_not_lost() -> None:
+    time = opened()
+    rows = [*steady(5), Line(1_050_000, 5), *(Line(1_090_000 + n, 6 + n) for n in range(5))]
+    out, late = feed(time, rows)
+    assert not late
+    assert out + released(time, flush=True) == list(range(11))
+
+
 def test_three_lines_a_year_apart_are_all_released_at_the_end() -> None:
     time = EventTime(5_000_000, 30 * DAY_US, DAY_US)
     time.source_names = ["a"]
@@ -385,7 +395,7 @@ def test_an_event_id_is_taken_once_within_the_horizon_and_again_after_it() -> No
 
 def test_event_ids_beyond_the_horizon_are_forgotten() -> None:
     time = opened()
-    for first in range(0, 60_000, 500):
+    for first in range(0, 6_000 if PLAIN else 60_000, 500):
         time.admit(make_lines([Line(1000 + n // 10, n, event=2 * n + 1) for n in
                                range(first, first + 500)]))  # fmt: skip
         time.release()

@@ -194,11 +194,11 @@ def _write_rows(line, text, order, found, is_json, is_plain, piece, ends, out):
         to = _copy(piece, ends[3], ends[4] - ends[3], out, to)
         to = _write_integer(row.quantity, out, to)
         to = _copy(piece, ends[4], ends[5] - ends[4], out, to)
-        to = _write_integer(found[k].sum, out, to)
+        to = _write_integer(found[k]["sum"], out, to)
         to = _copy(piece, ends[5], ends[6] - ends[5], out, to)
         to = _write_integer(found[k].count, out, to)
         to = _copy(piece, ends[6], ends[7] - ends[6], out, to)
-        to = _write_average(found[k].sum, found[k].count, out, to)
+        to = _write_average(found[k]["sum"], found[k].count, out, to)
         to = _copy(piece, ends[7], ends[8] - ends[7], out, to)
     return to
 

@@ -96,3 +96,8 @@ def explain(
         often=_often(rate, language),
         stake=stake,
     )
+
+
+def printable(text: str) -> str:
+    """Make a text safe for a terminal: product names can hold what would steer it."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

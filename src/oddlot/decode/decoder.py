@@ -151,18 +151,20 @@ class Decoder:
     def _scan(self, at: int, stop: int, is_last: bool) -> tuple[int, int, int, int, int]:
         reading, space = self.reading, _workspace
         text, extra = space.text, stop + PADDING
-        where = (self._dates, self.position, self.number, self.source, space.line, space.odd)
+        scan: Any = scan_csv if reading.format == "csv" else scan_json
+        where: Any = (self._dates, self.position, self.number, self.source, space.line, space.odd)
         if reading.format == "csv":
-            layout = (self._delimiter, len(reading.header), self._encoding, self._roles)
-            found: tuple[int, int, int, int, int] = scan_csv(
-                text, at, stop, is_last, extra, *layout, *where, space.comma, space.other, self._note
-            )
+            layout: Any = (self._delimiter, len(reading.header), self._encoding, self._roles)
+            lists = (space.comma, space.other, self._note)
+            found: tuple[int, int, int, int, int]
+            found = scan(text, at, stop, is_last, extra, *layout, *where, *lists)
             return found
         if self._shape is None:
             self._shape = self._learn(text[at : min(stop, at + MAX_RECORD)].tobytes())
         shape = self._shape or NO_SHAPE
-        layout = (shape.literal, shape.piece, self._encoding, shape.role, "price" in reading.columns)
-        count, odd_count, after, number = scan_json(text, at, stop, is_last, *layout, *where, self._note)
+        has_price = "price" in reading.columns
+        layout = (shape.literal, shape.piece, self._encoding, shape.role, has_price)
+        count, odd_count, after, number = scan(text, at, stop, is_last, *layout, *where, self._note)
         if 2 * odd_count > count:
             self._shape = None  # records are built another way now: learn again
         return count, odd_count, after, number, extra

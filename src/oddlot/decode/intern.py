@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 
 from oddlot.decode.reading import Kinds
 from oddlot.decode.scan import PADDING, hash_bytes, is_ascii, mask_bytes, mix
-from oddlot.engine.compiled import compiled, inlined, load64, outlined
+from oddlot.engine.compiled import address, compiled, inlined, load8, load64, outlined, store8
 from oddlot.schema import ADJUSTMENT, CHARGE, RETURN, SALE, Bytes, Lines
 
 # One entry: two to a cache line. Codes of up to 16 bytes are compared without leaving it.
 _ENTRY = np.dtype(
-    [("head", "<u8"), ("tail", "<u8"), ("hash", "<u4"), ("sku", "<i4"), ("size", "<i4"),
+    [("head", "<u8"), ("tail", "<u8"), ("hash", "<u4"), ("sku", "<i4"), ("length", "<i4"),
      ("is_charge", "<i4")],
     align=True,
 )  # fmt: skip
-_AHEAD = 16  # lines whose entries are touched before they are needed, so that misses overlap
+_AHEAD = 32  # lines whose entries are touched before they are needed, so that misses overlap
 _UNKNOWN = np.int32(2)  # whether a code is a charge: Python must say
 _HALF, _MULTIPLIER = np.uint64(32), np.uint64(0x9E3779B97F4A7C15)
 _A, _Z, _LOWER = np.uint8(ord("A")), np.uint8(ord("Z")), np.uint8(32)
@@ -47,7 +47,7 @@ def charge_of(text, start, size, words):
         if size == length or (size > length and words[j, 1] == 1):
             i = 0
             while i < length:
-                c = text[start + i]
+                c = load8(text, start + i)
                 if _A <= c <= _Z:
                     c |= _LOWER
                 if c != words[j, i + 2]:
@@ -62,7 +62,7 @@ def charge_of(text, start, size, words):
 def is_equal(names, at, text, start, size):
     """Tell whether two codes longer than an entry holds are equal."""
     for i in range(size):
-        if names[at + i] != text[start + i]:
+        if load8(names, at + i) != load8(text, start + i):
             return False
     return True
 
@@ -75,7 +75,7 @@ def kind_of(row, text, prefix):
         size = np.int64(prefix[j, 0])
         if size <= np.int64(row.invoice_size):
             i = 0
-            while i < size and text[start + i] == prefix[j, i + 1]:
+            while i < size and load8(text, start + i) == prefix[j, i + 1]:
                 i += 1
             if i == size:
                 return RETURN
@@ -85,13 +85,13 @@ def kind_of(row, text, prefix):
 
 
 @compiled
-def _intern(entry, offset, names, count, line, first, last, text, words, prefix, answer):
+def _intern(entry, offset, name, count, line, first, last, heap, words, prefix, answer):
     """Number the SKUs of line[first:last] and set the kinds.
 
     Args:
-        entry, offset, names: the table, updated in place.
+        entry, offset, name: the table, updated in place.
         count: how many SKUs it has.
-        line, first, last, text: the lines; their `sku` and `kind` are updated in place.
+        line, first, last, heap: the lines; their `sku` and `kind` are updated in place.
         words: see charge_of.
         prefix: shape (prefixes, 1 + bytes), a row (size, bytes) for each return prefix.
         answer: whether the first line's code is a charge, if that was asked; else 2.
@@ -100,6 +100,7 @@ def _intern(entry, offset, names, count, line, first, last, text, words, prefix,
         The count; where it stopped, for room or to ask whether that line's code is a charge;
         whether it asks.
     """
+    text, names, room = address(heap), address(name), len(name)
     mask = np.int64(len(entry) - 1)
     seen = np.int64(0)
     codes = np.empty(_AHEAD, np.uint32)
@@ -114,7 +115,7 @@ def _intern(entry, offset, names, count, line, first, last, text, words, prefix,
             tail = mask_bytes(load64(text, start + 8), size - 8)
             code = hash_sku(head, tail, text, start, size)
             codes[i - block] = code
-            seen += entry[np.int64(code) & mask].size
+            seen += entry[np.int64(code) & mask].length
         for i in range(block, block_end):
             row = line[i]
             size = np.int64(row.sku_size)
@@ -125,22 +126,22 @@ def _intern(entry, offset, names, count, line, first, last, text, words, prefix,
             slot = np.int64(code) & mask
             while True:
                 e = entry[slot]
-                if e.head == head and e.tail == tail and e.size == size:
+                if e.head == head and e.tail == tail and e.length == size:
                     if size <= 16 or is_equal(names, offset[e.sku], text, start, size):
                         break
-                if e.size == 0:
+                if e.length == 0:
                     has_room = 2 * (count + 1) <= len(entry) and count + 1 < len(offset)
-                    if not has_room or offset[count] + size > len(names):
+                    if not has_room or offset[count] + size > room:
                         return count, i, False, seen
                     is_charge = answer
                     if i > first or is_charge == _UNKNOWN:
                         is_charge = charge_of(text, start, size, words)
                         if is_charge == _UNKNOWN:
                             return count, i, True, seen
-                    e.head, e.tail, e.hash, e.size, e.sku = head, tail, code, size, count
+                    e.head, e.tail, e.hash, e.length, e.sku = head, tail, code, size, count
                     e.is_charge = is_charge
                     for j in range(size):
-                        names[offset[count] + j] = text[start + j]
+                        store8(names, offset[count] + j, load8(text, start + j))
                     offset[count + 1] = offset[count] + size
                     count += 1
                     break
@@ -152,13 +153,14 @@ def _intern(entry, offset, names, count, line, first, last, text, words, prefix,
 
 
 @compiled
-def _fill(old, entry, offset, names, count, words):
+def _fill(old, entry, offset, name, count, words):
     """Fill an empty table: with the entries of an old one, or else from the names (padded)."""
+    names = address(name)
     mask = np.int64(len(entry) - 1)
     for i in range(len(old)):
-        if old[i].size > 0:
+        if old[i].length > 0:
             slot = np.int64(old[i].hash) & mask
-            while entry[slot].size != 0:
+            while entry[slot].length != 0:
                 slot = (slot + 1) & mask
             entry[slot] = old[i]
     if len(old) > 0:
@@ -170,10 +172,10 @@ def _fill(old, entry, offset, names, count, words):
         tail = mask_bytes(load64(names, start + 8), size - 8)
         code = hash_sku(head, tail, names, start, size)
         slot = np.int64(code) & mask
-        while entry[slot].size != 0:
+        while entry[slot].length != 0:
             slot = (slot + 1) & mask
         e = entry[slot]
-        e.head, e.tail, e.hash, e.size, e.sku = head, tail, code, size, sku
+        e.head, e.tail, e.hash, e.length, e.sku = head, tail, code, size, sku
         e.is_charge = charge_of(names, start, size, words)
 
 

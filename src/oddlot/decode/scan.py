@@ -221,10 +221,7 @@ def read_line(
     if event[1] > event[0]:
         row.event = hash_bytes(text, event[0], event[1] - event[0]) | _ONE
     return (
-        time_us != NOT_PLAIN
-        and units != NOT_PLAIN
-        and b > a
-        and (not has_price or value == value)
+        time_us != NOT_PLAIN and units != NOT_PLAIN and b > a and (not has_price or value == value)
     )
 
 

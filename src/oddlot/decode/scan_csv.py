@@ -36,18 +36,6 @@ _AT_START, _UNQUOTED, _QUOTED, _AFTER_QUOTE = range(4)
 
 
 @inlined
-def get(marks, k):
-    """Return mark `k` of a list."""
-    return load32(marks, 4 * k)
-
-
-@inlined
-def put(marks, k, place):
-    """Set mark `k` of a list."""
-    store32(marks, 4 * k, place)
-
-
-@inlined
 def mark(text, at, stop, delimiter, comma, other):
     """List the places in text[at:stop] of delimiters, and of quotes and control bytes.
 
@@ -73,7 +61,7 @@ def mark(text, at, stop, delimiter, comma, other):
         j = np.int64(0)
         while True:
             for step in range(8):
-                put(comma, commas + j + step, i + np.int64(trailing_zeros(commas_here)))
+                store32(comma, 4 * (commas + j + step), i + np.int64(trailing_zeros(commas_here)))
                 commas_here &= commas_here - _ONE
             j += 8
             if j >= found:
@@ -83,14 +71,14 @@ def mark(text, at, stop, delimiter, comma, other):
         j = np.int64(0)
         while True:
             for step in range(2):
-                put(other, others + j + step, i + np.int64(trailing_zeros(others_here)))
+                store32(other, 4 * (others + j + step), i + np.int64(trailing_zeros(others_here)))
                 others_here &= others_here - _ONE
             j += 2
             if j >= found:
                 break
         others += found
         i += 64
-    put(other, others, stop)
+    store32(other, 4 * others, stop)
     return beyond != _ZERO, commas
 
 
@@ -99,7 +87,7 @@ def field(comma, k, column, start, end):
     """Return where a field of the record whose first delimiter is `k` begins and ends."""
     if column < 0:
         return start, start
-    return get(comma, k + column - 1) + 1, min(get(comma, k + column), end)
+    return load32(comma, 4 * (k + column - 1)) + 1, min(load32(comma, 4 * (k + column)), end)
 
 
 @outlined
@@ -237,20 +225,18 @@ def rewrite(text, at, stop, delimiter, width, notes, out, is_latin):
 
 
 @outlined
-def read_odd(
-    text, start, end, extra, room, delimiter, width, encoding, roles, dates, row, notes
-):
+def read_odd(text, start, end, extra, room, delimiter, width, encoding, roles, dates, row, notes):
     """Read a record that is not plain into a row, where no judge is needed.
 
     Returns:
         Where in text the next record can be rewritten to; -1 where the slow path must judge.
     """
-    has_price = load32(roles, 16) >= 0
+    has_price, is_epoch = load32(roles, 16) >= 0, dates < 0
     is_kept = is_as_kept(text, start, end, encoding)
     if end - start >= MAX_RECORD or (encoding == 1 and not is_kept):
         return np.int64(-1)
     if is_kept and split_quoted(text, start, end, delimiter, width, notes):
-        if read_split(text, row, start, roles, has_price, False, dates, notes):
+        if read_split(text, row, start, roles, has_price, is_epoch, dates, notes):
             return extra
         return np.int64(-1)
     if extra + 2 * (end - start) > room or 2 * (end - start) >= MAX_RECORD:
@@ -259,7 +245,7 @@ def read_odd(
     if out < 0:
         return out
     row.text = extra
-    if read_split(text, row, extra, roles, has_price, False, dates, notes):
+    if read_split(text, row, extra, roles, has_price, is_epoch, dates, notes):
         return out
     return np.int64(-1)
 
@@ -311,20 +297,23 @@ def scan_csv(
     beyond, commas = mark(text, at, stop, delimiter, comma, other)
     store32(notes, SIZE, -1)
     for j in range(width):
-        put(comma, commas + j, _FAR)
+        store32(comma, 4 * (commas + j), _FAR)
     k = np.int64(1)  # the next delimiter
     m = np.int64(0)  # the next other mark
     start = np.int64(at)
     count, odd_count = np.int64(0), np.int64(0)
     has_price = load32(roles, 16) >= 0
+    is_epoch = dates < 0  # never; a constant would make read_line another function than JSON's
     capacity = min(len(line), len(odd))
     while count < capacity and start < stop:
-        end = get(other, m)
+        end = load32(other, 4 * m)
         after = end + 1
         used = 1
         c = load8(text, end)
-        put(comma, k - 1, start - 1)
-        is_plain = get(comma, k + width - 2) < end and get(comma, k + width - 1) > end
+        store32(comma, 4 * (k - 1), start - 1)
+        is_plain = (
+            load32(comma, 4 * (k + width - 2)) < end and load32(comma, 4 * (k + width - 1)) > end
+        )
         if c != _LF:
             if c != _CR or after >= stop:
                 is_plain = False
@@ -337,27 +326,24 @@ def scan_csv(
         row.source = source
         row.text = start
         if is_plain and end - start < MAX_RECORD and end > start:
-            if (
-                read_line(
-                    text,
-                    row,
-                    start,
-                    field(comma, k, load32(roles, 0), start, end),
-                    field(comma, k, load32(roles, 4), start, end),
-                    field(comma, k, load32(roles, 8), start, end),
-                    field(comma, k, load32(roles, 12), start, end),
-                    field(comma, k, load32(roles, 16), start, end),
-                    field(comma, k, load32(roles, 20), start, end),
-                    field(comma, k, load32(roles, 24), start, end),
-                    field(comma, k, load32(roles, 28), start, end),
-                    field(comma, k, load32(roles, 32), start, end),
-                    has_price,
-                    False,
-                    dates,
-                    notes,
-                )
-                and (not beyond or is_as_kept(text, start, end, encoding))
-            ):
+            if read_line(
+                text,
+                row,
+                start,
+                field(comma, k, load32(roles, 0), start, end),
+                field(comma, k, load32(roles, 4), start, end),
+                field(comma, k, load32(roles, 8), start, end),
+                field(comma, k, load32(roles, 12), start, end),
+                field(comma, k, load32(roles, 16), start, end),
+                field(comma, k, load32(roles, 20), start, end),
+                field(comma, k, load32(roles, 24), start, end),
+                field(comma, k, load32(roles, 28), start, end),
+                field(comma, k, load32(roles, 32), start, end),
+                has_price,
+                is_epoch,
+                dates,
+                notes,
+            ) and (not beyond or is_as_kept(text, start, end, encoding)):
                 count += 1
                 number += 1
                 start = after
@@ -383,8 +369,8 @@ def scan_csv(
             count += 1
         number += 1 + count_line_ends(text, start, end)
         start = after
-        while get(comma, k) < start:
+        while load32(comma, 4 * k) < start:
             k += 1
-        while get(other, m) < start:
+        while load32(other, 4 * m) < start:
             m += 1
     return count, odd_count, start, number, extra

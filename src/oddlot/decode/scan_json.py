@@ -13,14 +13,15 @@ from oddlot.decode.scan import (
     PADDING,
     SIZE,
     is_as_kept,
-    mask_bytes,
     read_split,
     set_field,
 )
+from oddlot.decode.scan_values import ZEROS, not_digits, points
 from oddlot.engine.compiled import (
     address,
     beyond_ascii64,
     compiled,
+    differ32,
     inlined,
     load8,
     load32,
@@ -35,8 +36,8 @@ from oddlot.schema import ROLES
 _LF, _CR, _QUOTE, _BACKSLASH = np.uint8(10), np.uint8(13), np.uint8(34), np.uint8(92)
 _DIGIT, _NINE, _MINUS, _POINT = np.uint8(48), np.uint8(57), np.uint8(45), np.uint8(46)
 _N = np.uint8(ord("n"))
-_NULL = np.uint64(int.from_bytes(b"null", "little"))
-_ZERO = np.uint64(0)
+_NULL = np.int64(int.from_bytes(b"null", "little"))
+_ZERO, _ONE, _FIRST = np.uint64(0), np.uint64(1), np.uint64(0xFF)
 MOST_VALUES = 64  # in a record that is scanned
 _LONGEST_NUMBER = 18  # digits; json may read a longer one as something else
 
@@ -66,7 +67,9 @@ def learn(record: bytes, columns: dict[str, str]) -> Shape | None:
         record: a JSON object, without its line end.
         columns: role to key.
     """
-    pieces, keys, at = [], [], 0
+    pieces: list[bytes] = []
+    keys: list[str] = []
+    at = 0
     while name := _NAME.match(record, at):
         value = _VALUE.match(record, name.end())
         if value is None or (name[1] == b"{") != (not keys) or len(keys) == MOST_VALUES:
@@ -85,7 +88,9 @@ def learn(record: bytes, columns: dict[str, str]) -> Shape | None:
         row[:] = place, len(part)
         place += len(part)
     roles = [keys.index(columns[role]) if columns.get(role) in keys else -1 for role in ROLES]
-    return Shape(literal, piece.reshape(-1).view(np.uint8), np.array(roles, np.int32).view(np.uint8))
+    return Shape(
+        literal, piece.reshape(-1).view(np.uint8), np.array(roles, np.int32).view(np.uint8)
+    )
 
 
 NO_SHAPE = Shape(
@@ -93,8 +98,8 @@ NO_SHAPE = Shape(
 )
 
 
-@inlined
-def number_end(text, at):
+@outlined
+def long_number_end(text, at):
     """Return where a JSON number without an exponent ends; -1 if there is none or it is long."""
     i = at
     if load8(text, i) == _MINUS:
@@ -115,15 +120,36 @@ def number_end(text, at):
 
 
 @inlined
+def number_end(text, at):
+    """Return where a number ends, as long_number_end does; eight bytes are seen at once."""
+    i = at + 1 if load8(text, at) == _MINUS else at
+    digits = load64(text, i) ^ ZEROS
+    point = points(digits)
+    end = not_digits(digits) & ~point
+    size = np.int64(trailing_zeros(end)) >> 3
+    whole = np.int64(trailing_zeros(point)) >> 3
+    if size == 8 or whole == 0:
+        return long_number_end(text, at)
+    if whole < size:
+        # After the point there must be digits, and no second point.
+        inside = point & (end - _ONE)
+        if whole + 1 == size or inside & (inside - _ONE) != _ZERO:
+            return np.int64(-1)
+    else:
+        whole = size
+    if whole == 0 or (whole > 1 and digits & _FIRST == _ZERO):
+        return np.int64(-1)
+    return i + size
+
+
+@inlined
 def has_piece(text, at, literal, start, size):
     """Tell whether text at `at` is the piece literal[start:start + size]."""
-    i = np.int64(0)
-    while i + 8 <= size:
-        if load64(text, at + i) != load64(literal, start + i):
+    while size > 32:
+        if differ32(text, at, literal, start) != _ZERO:
             return False
-        i += 8
-    difference = load64(text, at + i) ^ load64(literal, start + i)
-    return mask_bytes(difference, size - i) == _ZERO
+        at, start, size = at + 32, start + 32, size - 32
+    return differ32(text, at, literal, start) << np.uint64(64 - size) == _ZERO
 
 
 @outlined
@@ -159,8 +185,9 @@ def scan_json(
         row.number = number
         row.source = source
         row.text = start
-        is_plain = values > 0
-        is_epoch = False
+        is_plain = bool(values > 0)
+        # False, but no constant: a constant would make another function of read_split.
+        is_epoch = bool(values < 0)
         beyond = _ZERO
         p = start
         for i in range(values):
@@ -186,7 +213,7 @@ def scan_json(
                     break
                 p += 1
             elif c == _N:
-                if mask_bytes(load64(text, p), 4) != _NULL:
+                if load32(text, p) != _NULL:
                     is_plain = False
                     break
                 set_field(notes, i, p, p)

@@ -15,7 +15,7 @@ _EIGHT, _ONE, _ZERO = np.uint64(8), np.uint64(1), np.uint64(0)
 _POWERS = 10.0 ** np.arange(23)  # exact in float64 up to 10^22
 
 # Eight bytes at once: zeros of ASCII, what lifts 10 to 128, the high bits, a point less its zero.
-_ZEROS, _LIFT = np.uint64(0x3030303030303030), np.uint64(0x7676767676767676)
+ZEROS, _LIFT = np.uint64(0x3030303030303030), np.uint64(0x7676767676767676)
 _HIGHS, _LOWS = np.uint64(0x8080808080808080), np.uint64(0x7F7F7F7F7F7F7F7F)
 _POINTS = np.uint64(0x1E1E1E1E1E1E1E1E)
 _QUADS = np.uint64(0x000000FF000000FF)
@@ -39,8 +39,19 @@ def eight_digits(word):
 
 
 @inlined
-def _are_digits(word):
-    return ((word + _LIFT) | word) & _HIGHS == _ZERO
+def not_digits(word):
+    """Mark, by their high bits, the bytes of a word less ZEROS that are no digits.
+
+    Bytes after one above 0x7F may be marked wrongly.
+    """
+    return ((word + _LIFT) | word) & _HIGHS
+
+
+@inlined
+def points(word):
+    """Mark, by their high bits, the bytes of a word less ZEROS that are points."""
+    other = word ^ _POINTS
+    return ~(((other & _LOWS) + _LOWS) | other) & _HIGHS
 
 
 @inlined
@@ -53,8 +64,8 @@ def read_quantity(text, at, stop):
     size = stop - at
     if size < 1 or size > 8:
         return NOT_PLAIN
-    digits = (load64(text, at) ^ _ZEROS) << np.uint64(64 - 8 * size)
-    if not _are_digits(digits):
+    digits = (load64(text, at) ^ ZEROS) << np.uint64(64 - 8 * size)
+    if not_digits(digits) != _ZERO:
         return NOT_PLAIN
     value = eight_digits(digits)
     return -value if is_signed and first == _MINUS else value
@@ -75,9 +86,8 @@ def read_price(text, at, stop):
     if size < 1 or size > 8:
         price = _long_price(text, at, stop)
         return -price if is_negative else price
-    digits = (load64(text, at) ^ _ZEROS) << np.uint64(64 - 8 * size)
-    other = digits ^ _POINTS
-    point = ~(((other & _LOWS) + _LOWS) | other) & _HIGHS
+    digits = (load64(text, at) ^ ZEROS) << np.uint64(64 - 8 * size)
+    point = points(digits)
     decimals = np.int64(0)
     if point != _ZERO:
         place = trailing_zeros(point) >> np.uint64(3)
@@ -88,7 +98,7 @@ def read_price(text, at, stop):
         )
         if size == 1:
             return np.nan
-    if not _are_digits(digits):
+    if not_digits(digits) != _ZERO:
         return np.nan
     price = np.float64(eight_digits(digits)) / _POWERS[decimals]
     return -price if is_negative else price
@@ -188,7 +198,11 @@ def read_iso(text, at, stop):
     size = stop - at
     if size != 19 and size != 16:
         return NOT_PLAIN
-    if load8(text, at + 4) != _MINUS or load8(text, at + 7) != _MINUS or load8(text, at + 13) != _COLON:
+    if (
+        load8(text, at + 4) != _MINUS
+        or load8(text, at + 7) != _MINUS
+        or load8(text, at + 13) != _COLON
+    ):
         return NOT_PLAIN
     if load8(text, at + 10) != _SPACE and load8(text, at + 10) != _T:
         return NOT_PLAIN
@@ -233,7 +247,12 @@ def read_slashed(text, at, stop, is_month_first):
     minute = _two_digits(text, k + 1)
     if (first | other | century | year | hour | minute) < 0:
         return NOT_PLAIN
-    if load8(text, i) != _SLASH or load8(text, j) != _SLASH or load8(text, j + 5) != _SPACE or load8(text, k) != _COLON:
+    if (
+        load8(text, i) != _SLASH
+        or load8(text, j) != _SLASH
+        or load8(text, j + 5) != _SPACE
+        or load8(text, k) != _COLON
+    ):
         return NOT_PLAIN
     second = np.int64(0)
     if k + 3 != stop:

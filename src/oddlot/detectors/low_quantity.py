@@ -13,6 +13,7 @@ from oddlot.durations import Duration, parse_duration
 from oddlot.engine.compiled import compiled
 
 
+# A field named sum is written ["sum"]: in plain Python a record has a method of that name.
 @compiled
 def _scan(rows, event, head, first, last, below, window_us, found):
     i = first
@@ -21,25 +22,25 @@ def _scan(rows, event, head, first, last, below, window_us, found):
         while event[head].time_us < time_us - window_us:
             old = event[head]
             if old.quantity < below:
-                rows[old.sku].sum -= old.quantity
+                rows[old.sku]["sum"] -= old.quantity
                 rows[old.sku].count -= 1
             head += 1
         j = i
         while j < last and event[j].time_us == time_us:
             if event[j].quantity < below:
                 row = rows[event[j].sku]
-                row.sum += event[j].quantity
+                row["sum"] += event[j].quantity
                 row.count += 1
             j += 1
         for k in range(i, j):
             out = found[k - first]
             out.fires = 0
-            out.sum = 0
+            out["sum"] = 0
             out.count = 0
             if event[k].quantity < below:
                 row = rows[event[k].sku]
                 out.fires = 1
-                out.sum = row.sum
+                out["sum"] = row["sum"]
                 out.count = row.count
         i = j
     return head

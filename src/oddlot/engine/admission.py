@@ -8,7 +8,7 @@ import numpy as np
 
 from oddlot.decode.scan import PADDING
 from oddlot.engine.compiled import compiled
-from oddlot.schema import TEXTS, Lines
+from oddlot.schema import LINE, TEXTS, Lines
 
 NEVER = -(2**62)  # before any time
 ORDINARY, AHEAD, ROOM, REACHED = 0, 1, 2, 3  # why a loop stopped
@@ -108,7 +108,8 @@ def _copy_texts(source, starts, sizes, ends, at, text):
 
 def pack(batches: list[Lines]) -> Lines:
     """Copy lines, and only the texts that they use, into one batch."""
-    line: Any = np.concatenate([batch.line for batch in batches])
+    # The dtype is named, because lines that were stored have lost its alignment.
+    line: Any = np.concatenate([batch.line for batch in batches], dtype=LINE)
     sizes = np.zeros(len(line), np.int64)
     for name in TEXTS:
         sizes = np.maximum(sizes, line[f"{name}_at"].astype(np.int64) + line[f"{name}_size"])

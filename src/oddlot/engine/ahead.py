@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ def feed_ahead(
     chunks: Iterator[tuple[Any, bool]],
     now_us: int,
     more: Callable[[], bytes] = no_more,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Take a whole partition through the engine, decoding in a second thread.
 
     The outcome is that of `Engine.feed`, chunk by chunk: the batches are the same, and they are

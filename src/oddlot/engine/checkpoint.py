@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from oddlot.engine.embedded import Engine
+from oddlot.engine.scoring import type_of
 from oddlot.engine.sources import Source
 from oddlot.errors import StateError
 from oddlot.schema import LINE
@@ -38,6 +39,7 @@ def save(engine: Engine, extra: Mapping[str, Any]) -> tuple[bytes, dict[str, Any
         "version": VERSION,
         "line": LINE.itemsize,
         "time": numbers,
+        "detectors": _options(engine),
         "sources": sources,
         "read": dict(engine.read),
         "scored": dict(engine.scored),
@@ -59,11 +61,18 @@ def restore(engine: Engine, saved: Saved) -> dict[str, Any]:
             f"state: must be of version {VERSION}; got {meta['version']}:"
             " use the Oddlot that wrote it, or start from nothing with --start-fresh"
         )
-    arrays = saved.arrays
-    engine.time.restore(meta["time"], dict(arrays))
+    # What was learned with other options is no part of a detector's memory.
+    options = _options(engine)
+    changed = {name for name in options if meta["detectors"].get(name) != options[name]}
+    arrays = {
+        key: array
+        for key, array in saved.arrays.items()
+        if not (key.startswith(("rows.", "past.")) and key.partition(".")[2] in changed)
+    }
+    engine.time.restore(meta["time"], arrays)
     engine.skus.restore(_part(arrays, "skus."))
     engine.budget.restore(_part(arrays, "past."))
-    engine.scoring.restore(dict(arrays))
+    engine.scoring.restore(arrays)
     for number, values in enumerate(meta["sources"]):
         tail = np.ascontiguousarray(arrays[f"tail.{number}"])
         engine.sources[values["name"]] = Source.restore(values, number, tail)
@@ -73,6 +82,11 @@ def restore(engine: Engine, saved: Saved) -> dict[str, Any]:
     engine.rejected = _counter(meta["rejected"])
     extra: dict[str, Any] = meta["extra"]
     return extra
+
+
+def _options(engine: Engine) -> dict[str, Any]:
+    """Return each detector's options, by its type."""
+    return {type_of(one): msgspec.to_builtins(one) for one in engine.config.detectors}
 
 
 def _part(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic as numba_intrinsic
+
+# Some versions of numba have types, some have none, and none has those of what is compiled.
+_numba: Any = numba
+_cgutils: Any = cgutils
+intrinsic: Any = numba_intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # NUMBA_DISABLE_JIT=1 runs every kernel as plain Python, which coverage can see.
-IS_COMPILED = not numba.config.DISABLE_JIT
+IS_COMPILED = not _numba.config.DISABLE_JIT
 
 
 def compiled(function: Function) -> Function:
@@ -24,34 +28,33 @@ def compiled(function: Function) -> Function:
     No fast-math: a sum must come out the same on every machine.
     """
     if not IS_COMPILED:
-        return _with_fields(function)
-    return numba.njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        return _plain(function)
+    return _numba.njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
 
 
-def _with_fields(function: Function) -> Function:
-    """Let plain Python write `row.time_us` for a numpy record, as compiled code does."""
+def _plain(function: Function) -> Function:
+    """Let a kernel run as plain Python on the arguments of the compiled one."""
 
-    @functools.wraps(function)
-    def plain(*arguments: Any) -> Any:
-        views = [
-            one.view(np.recarray) if isinstance(one, np.ndarray) and one.dtype.names else one
-            for one in arguments
+    def run(*arguments: Any) -> Any:
+        records = [
+            x.view(np.recarray) if isinstance(x, np.ndarray) and x.dtype.names else x
+            for x in arguments
         ]
         # Hashes overflow on purpose; plain numpy numbers would warn.
         with np.errstate(over="ignore"):
-            return function(*views)
+            return function(*records)
 
-    return plain  # type: ignore[return-value]
+    return run  # type: ignore[return-value]
 
 
 def inlined(function: Function) -> Function:
     """Compile a small function that kernels call for each byte or line."""
-    return numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)  # type: ignore[no-any-return]
+    return _numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)  # type: ignore[no-any-return]
 
 
 def outlined(function: Function) -> Function:
     """Compile a function that kernels call now and then, once and not at every call."""
-    return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    return _numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
 
 
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, bits: int) -> Any:
@@ -61,7 +64,7 @@ def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, bits: i
         start = context.make_array(signature.args[0])(context, builder, array).data
     else:
         start = builder.inttoptr(array, ir.IntType(8).as_pointer())
-    place = cgutils.gep_inbounds(builder, start, index)
+    place = _cgutils.gep_inbounds(builder, start, index)
     return builder.bitcast(place, ir.IntType(bits).as_pointer())
 
 
@@ -128,17 +131,17 @@ def _splat64(builder: Any, byte: Any, vector: Any) -> Any:
     return builder.shuffle_vector(start, ir.Constant(vector, ir.Undefined), order)
 
 
-def _vector64(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Load 64 bytes as one vector."""
+def _vector(context: Any, builder: Any, signature: Any, arguments: Any, size: int = 64) -> Any:
+    """Load `size` bytes as one vector."""
     place = _pointer(context, builder, signature, arguments, 8)
-    vector = ir.VectorType(ir.IntType(8), 64)
+    vector = ir.VectorType(ir.IntType(8), size)
     return builder.load(builder.bitcast(place, vector.as_pointer()), align=1)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _mark64(typing_context: Any, array: Any, index: Any, delimiter: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = _vector64(context, builder, signature, arguments)
+        data = _vector(context, builder, signature, arguments)
         vector = data.type
         delimiters = _splat64(builder, arguments[2], vector)
         special = builder.icmp_unsigned("<", data, ir.Constant(vector, [0x20] * 64))
@@ -153,7 +156,7 @@ def _mark64(typing_context: Any, array: Any, index: Any, delimiter: Any) -> Any:
 @intrinsic  # type: ignore[untyped-decorator]
 def _equal64(typing_context: Any, array: Any, index: Any, byte: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = _vector64(context, builder, signature, arguments)
+        data = _vector(context, builder, signature, arguments)
         same = builder.icmp_unsigned("==", data, _splat64(builder, arguments[2], data.type))
         return builder.bitcast(same, ir.IntType(64))
 
@@ -161,9 +164,21 @@ def _equal64(typing_context: Any, array: Any, index: Any, byte: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def _differ32(typing_context: Any, array: Any, index: Any, other: Any, place: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = _vector(context, builder, signature, arguments, 32)
+        pair = types.void(*signature.args[2:])
+        others = _vector(context, builder, pair, arguments[2:], 32)
+        differ = builder.bitcast(builder.icmp_unsigned("!=", data, others), ir.IntType(32))
+        return builder.zext(differ, ir.IntType(64))
+
+    return types.uint64(array, types.int64, other, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def _beyond_ascii64(typing_context: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = _vector64(context, builder, signature, arguments)
+        data = _vector(context, builder, signature, arguments)
         beyond = builder.icmp_signed("<", data, ir.Constant(data.type, [0] * 64))
         return builder.bitcast(beyond, ir.IntType(64))
 
@@ -191,7 +206,9 @@ def _load32_plain(array: Any, index: int) -> int:
 
 
 def _store32_plain(array: Any, index: int, value: int) -> None:
-    array[index : index + 4] = np.frombuffer(int(value).to_bytes(4, "little", signed=True), np.uint8)
+    array[index : index + 4] = np.frombuffer(
+        int(value).to_bytes(4, "little", signed=True), np.uint8
+    )
 
 
 def _load64_plain(array: Any, index: int) -> Any:
@@ -226,6 +243,14 @@ def _equal64_plain(array: Any, index: int, byte: Any) -> Any:
     return np.uint64(word)
 
 
+def _differ32_plain(array: Any, index: int, other: Any, place: int) -> Any:
+    word = 0
+    pairs = zip(array[index : index + 32], other[place : place + 32], strict=True)
+    for i, (one, two) in enumerate(pairs):
+        word |= int(one != two) << i
+    return np.uint64(word)
+
+
 def _beyond_ascii64_plain(array: Any, index: int) -> Any:
     word = 0
     for i, byte in enumerate(bytes(array[index : index + 64])):
@@ -239,21 +264,23 @@ def _count_bits_plain(value: Any) -> int:
 
 # address(bytes): what the functions below take in place of a byte array; it costs less to hand on,
 # for it is not counted as a use of the array, which must be an argument of the kernel.
-address = _address if IS_COMPILED else _address_plain
+address: Any = _address if IS_COMPILED else _address_plain
 # load64(bytes, index): eight bytes as one little-endian number, from any place; the array must
 # reach at least eight bytes past the last place read. load8 and load32 (signed) are alike, and
 # store8, store32 and store64 their counterparts.
-load8 = _load8 if IS_COMPILED else _load8_plain
-store8 = _store8 if IS_COMPILED else _store8_plain
-load32 = _load32 if IS_COMPILED else _load32_plain
-store32 = _store32 if IS_COMPILED else _store32_plain
-load64 = _load64 if IS_COMPILED else _load64_plain
-store64 = _store64 if IS_COMPILED else _store64_plain
+load8: Any = _load8 if IS_COMPILED else _load8_plain
+store8: Any = _store8 if IS_COMPILED else _store8_plain
+load32: Any = _load32 if IS_COMPILED else _load32_plain
+store32: Any = _store32 if IS_COMPILED else _store32_plain
+load64: Any = _load64 if IS_COMPILED else _load64_plain
+store64: Any = _store64 if IS_COMPILED else _store64_plain
 # mark64(bytes, index, delimiter): a bit for each of 64 bytes that is the delimiter, a quote or
 # a control byte; equal64(bytes, index, byte): for each that is `byte`; beyond_ascii64: for each
-# above 0x7F. The array must reach 64 bytes past `index`.
-beyond_ascii64 = _beyond_ascii64 if IS_COMPILED else _beyond_ascii64_plain
-equal64 = _equal64 if IS_COMPILED else _equal64_plain
-mark64 = _mark64 if IS_COMPILED else _mark64_plain
-count_bits = _count_bits if IS_COMPILED else _count_bits_plain
-trailing_zeros = _trailing_zeros if IS_COMPILED else _trailing_zeros_plain
+# above 0x7F; differ32(bytes, index, others, place): for each of 32 that is not as there. The array
+# must reach 64 bytes past `index`.
+beyond_ascii64: Any = _beyond_ascii64 if IS_COMPILED else _beyond_ascii64_plain
+equal64: Any = _equal64 if IS_COMPILED else _equal64_plain
+differ32: Any = _differ32 if IS_COMPILED else _differ32_plain
+mark64: Any = _mark64 if IS_COMPILED else _mark64_plain
+count_bits: Any = _count_bits if IS_COMPILED else _count_bits_plain
+trailing_zeros: Any = _trailing_zeros if IS_COMPILED else _trailing_zeros_plain

@@ -17,8 +17,12 @@ from oddlot.decode.intern import SkuTable
 from oddlot.engine.event_time import EventTime, Released
 from oddlot.engine.scoring import Scoring, type_of
 from oddlot.engine.sources import Source, no_more
-from oddlot.schema import Alert, Lines, Reject
+from oddlot.schema import LINE, Alert, Lines, Reject
 
+# What is told of a line that is set aside: its numbers, and where its texts lie.
+_TOLD = ("time_us", "quantity", "position", "text", "number", "source") + tuple(
+    f"{name}_{part}" for name in ("invoice", "sku", "description") for part in ("at", "size")
+)
 _AHEAD_OF_CLOCK_US = 86_400_000_000  # a line from after tomorrow is wrong, whatever follows
 _HORIZON_US = 86_400_000_000  # how long an event id is remembered
 
@@ -162,14 +166,20 @@ class Engine:
 
     def _set_aside(self, lines: Lines, reason: str) -> list[Reject]:
         names = list(self.sources)
+        text = lines.text.tobytes()
+        fields = [LINE.names.index(name) for name in _TOLD]  # type: ignore[union-attr]
         rejects = []
-        for i in range(len(lines)):
-            line = lines.line[i]
-            texts = [lines.read(i, name) for name in ("invoice", "sku", "description")]
-            data = f"{' | '.join(texts)} | {line['quantity']} | {_iso(line['time_us'])}".encode()
-            name = names[int(line["source"])]
-            place = (int(line["position"]), int(line["number"]))
-            rejects.append(Reject(name, *place, reason, data[:256], len(data)))
+        # Plain tuples: a file that is sorted the wrong way has a line to set aside at each step.
+        for row in lines.line.tolist():
+            time_us, quantity, position, start, number, source, *spans = (row[i] for i in fields)
+            data = b" | ".join(
+                [
+                    *(text[start + at : start + at + size] for at, size in zip(*[iter(spans)] * 2)),
+                    b"%d" % quantity,
+                    _iso(time_us).encode(),
+                ]
+            )
+            rejects.append(Reject(names[source], position, number, reason, data[:256], len(data)))
         return rejects
 
     def counters(self) -> dict[str, int]:

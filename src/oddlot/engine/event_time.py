@@ -19,7 +19,7 @@ __all__ = ("NEVER", "EventTime", "Released", "pack")
 _COMPANY = 3  # lines in a row that must agree before the stream jumps ahead
 _MOST_WAITING = 10_000  # lines ahead of the stream that are kept; for more, the oldest give way
 _NO_TIME = 2**62  # after any time
-_ANY_AGE = 2**61  # a lateness that nothing exceeds
+_ANY_AGE = 2**61  # a lateness or skew that nothing exceeds
 
 
 class Released(msgspec.Struct, frozen=True):
@@ -103,7 +103,9 @@ class EventTime:
         at, self._due = 0, total
         self._base = self._make_room(total, lines.text)
         while at < total:
-            at, why = self._admit_from(lines, at, self._base, fate, self.lateness_us)
+            at, why = self._admit_from(
+                lines, at, self._base, fate, self.lateness_us, self.max_skew_us
+            )
             self._due = total - at
             if why == admission.REACHED:
                 self._join_reached()
@@ -122,15 +124,15 @@ class EventTime:
         return too_late, given_up
 
     def _admit_from(
-        self, lines: Lines, at: int, base: int, fate: Any, lateness_us: int
+        self, lines: Lines, at: int, base: int, fate: Any, lateness_us: int, skew_us: int
     ) -> tuple[int, int]:
         floor_us = self._floor_us if lateness_us != _ANY_AGE else NEVER
         while True:
             before = at
             at, why, last, newest, self._used, is_sorted = admission.admit(
                 lines.line, at, base, self._line, self._last, self.newest_us, floor_us,
-                lateness_us, self.max_skew_us, self._next_us, self._seen, self._used,
-                self.horizon_us, fate,
+                lateness_us, skew_us, self._next_us, self._seen, self._used, self.horizon_us,
+                fate,
             )  # fmt: skip
             self.newest_us, self._last = int(newest), int(last)
             self._is_sorted = self._is_sorted and bool(is_sorted)
@@ -144,7 +146,7 @@ class EventTime:
         """Admit a line that waited; return it if it is too late."""
         fate = np.zeros(1, np.uint8)
         base = self._make_room(1 + self._due, one.text)
-        self._admit_from(one, 0, base, fate, lateness_us)
+        self._admit_from(one, 0, base, fate, lateness_us, _ANY_AGE)
         if fate[0] == admission.DUPLICATE:
             _count(self.duplicate, one.line["source"])
         if fate[0] != admission.LATE:
@@ -174,18 +176,24 @@ class EventTime:
         return one
 
     def _jump(self, time_us: int) -> list[Lines]:
-        """Let the stream move on to `time_us`, and admit the run; return what is too late."""
+        """Let the stream move on to `time_us`, and admit the run; return what is too late.
+
+        What is older than `time_us` is not late for that, except at the very beginning: a first
+        line of 1970 says nothing of the shop.
+        """
         start = len(self._ahead) - len(self._run)
         run, self._ahead = self._ahead[start:], self._ahead[:start]
-        self.newest_us = max(self.newest_us, time_us)
+        if self.newest_us == NEVER:
+            self.newest_us = time_us
         self._next_us = _NO_TIME
         left: list[Lines] = []
         too_late: list[Lines] = []
         for one in run:
-            if _time_of(one) > self.newest_us + self.max_skew_us:
+            if _time_of(one) > max(self.newest_us, time_us) + self.max_skew_us:
                 left.append(one)
             else:
                 too_late += self._admit_one(one, self.lateness_us)
+        self.newest_us = max(self.newest_us, time_us)
         self._join_reached()
         self._ahead += left
         self._run = sorted(map(_time_of, left))

@@ -82,7 +82,10 @@ class Live:
         if saved is not None:
             extra = checkpoint.restore(self.engine, saved)
             self._archive_name = extra["archive"]
-            self._alerts = msgspec.convert(extra["alerts"], list[Alert], strict=False)
+            # Not as JSON, which has no NaN for the price of a shop that names none.
+            self._alerts = msgspec.msgpack.decode(
+                saved.arrays["alerts"].tobytes(), type=list[Alert]
+            )
             if "orders" in saved.arrays and len(saved.arrays["orders"]):
                 orders = Lines(saved.arrays["orders"], saved.arrays["orders_text"])
                 self._orders, self._order_count = [orders], len(orders)
@@ -145,10 +148,20 @@ class Live:
         self._shown += self._new
         self._new = []
 
-    def commit(self, now_us: int) -> None:
-        """Make everything since the last checkpoint durable, in one transaction."""
+    @property
+    def is_archived(self) -> bool:
+        """Whether the archive has all that was scored."""
+        return self.archive is None or not (self._orders or self._alerts)
+
+    def commit(self, now_us: int, is_last: bool = False) -> None:
+        """Make everything since the last checkpoint durable, in one transaction.
+
+        Args:
+            now_us: the clock.
+            is_last: whether the loop ends here, so that the archive gets all that there is.
+        """
         if self.archive:
-            self._write_archive(now_us)
+            self._write_archive(now_us, is_last)
         self.files.sync()
         meta, arrays = checkpoint.save(
             self.engine,
@@ -156,17 +169,17 @@ class Live:
                 "positions": self.tail.positions(),
                 "files": self.files.positions(),
                 "archive": self._archive_name,
-                "alerts": msgspec.to_builtins(self._alerts),
             },
         )
         orders = pack(self._orders) if self._orders else Lines(np.zeros(0, LINE), np.zeros(0, "u1"))
         arrays |= {"orders": orders.line, "orders_text": orders.text}
+        arrays["alerts"] = np.frombuffer(msgspec.msgpack.encode(self._alerts), np.uint8)
         self.store.commit(meta, arrays, [], self._rejects, self.engine.counters())
         self._rejects = []
 
-    def _write_archive(self, now_us: int) -> None:
+    def _write_archive(self, now_us: int, is_last: bool) -> None:
         is_due = self._order_count >= _ARCHIVE_LINES or now_us - self._archived_us >= _ARCHIVE_US
-        if not is_due or not (self._orders or self._alerts) or self.archive is None:
+        if not (is_due or is_last) or not (self._orders or self._alerts) or self.archive is None:
             return
         from oddlot.arrow import order_table
 
@@ -264,15 +277,15 @@ def _loop(
         on_progress(live.progress())
         if not heard:
             sleep(min(_WORST_POLL_S, _POLL_S * math.ldexp(1.0, min(failures, 10))))
-    if is_dirty:
-        _commit(live, clock_us())
+    if is_dirty or not live.is_archived:
+        _commit(live, clock_us(), is_last=True)
     on_progress(live.progress())
 
 
-def _commit(live: Live, now_us: int) -> bool:
+def _commit(live: Live, now_us: int, is_last: bool = False) -> bool:
     """Make a checkpoint; return False if the disk is full, so that it is tried again later."""
     try:
-        live.commit(now_us)
+        live.commit(now_us, is_last)
     except StorageError as error:
         if not error.full:
             raise

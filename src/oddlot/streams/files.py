@@ -141,10 +141,15 @@ class Tail:
         """
         self._now_us = max(self._now_us, now_us)  # the clock can step back
         self._turn += 1
-        strangers = self._recognise(self._folder.look())
-        self._adopt(strangers)
         errors: list[StreamError] = []
-        chunks = self._read(errors)
+        chunks: list[Chunk] = []
+        for _ in range(3):
+            truncated = self.counts["truncated"]
+            self._adopt(self._recognise(self._folder.look()))
+            chunks += self._read(errors)
+            if self.counts["truncated"] == truncated:
+                break
+            # Look again at once for what the file was, before that is deleted.
         chunks += self._retire(errors)
         self._forget()
         if errors and not chunks:
@@ -218,10 +223,10 @@ class Tail:
             if stranger.is_due(is_still=is_still) or is_news:
                 if entry.is_wanted or is_searching:
                     self._meet(entry, stranger, is_still=is_still)
-        lost = {file.name for file in self._known.values() if file.is_lost}
-        for name in lost:
+        now_lost = {file.name for file in self._known.values() if file.is_lost}
+        for name in now_lost:
             self._known[name].is_waiting = True
-        self._lost = lost
+        self._lost = lost & now_lost  # what was lost meanwhile is news the next time
 
     def _meet(self, entry: Entry, stranger: Stranger, *, is_still: bool) -> None:
         """Decide about one unknown file."""
