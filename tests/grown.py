@@ -1,4 +1,4 @@
-"""A shop whose log files grow while `live.run` watches them; as a script, killed again and again."""
+"""A shop whose log files grow while `live.run` watches them; as a script, killed at many places."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ type = "low_quantity"
 """
 
 
-def make(folder: Path, format: str = "jsonl") -> config.Config:
+def make(folder: Path, file_format: str = "jsonl") -> config.Config:
     """Make the shop's config and its empty log folder, if need be."""
     (folder / "logs").mkdir(parents=True, exist_ok=True)
-    (folder / "shop.toml").write_text(TOML.format(format=format))
+    (folder / "shop.toml").write_text(TOML.format(format=file_format))
     return config.load(folder / "shop.toml")
 
 
@@ -56,7 +56,8 @@ def texts() -> list[bytes]:
             second += chance.choice([0, 0, 1, 20, 60])
             shown = second - (chance.choice([3, 600]) if chance.random() < 0.05 else 0)
             day, rest = divmod(shown + 9 * 3600, 86_400)
-            clock = f"2011-03-{day + 1:02d} {rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
+            minute, odd = divmod(rest, 60)
+            clock = f"2011-03-{day + 1:02d} {minute // 60:02d}:{minute % 60:02d}:{odd:02d}"
             quantity = "1,5" if at % 97 == 5 else str(chance.choice([1, 2, 6, 12]))
             quantity = "74215" if at % 61 == 60 else quantity
             sku = chance.choice(["85123A", "22423", '"8,5"', "47566"])
@@ -148,9 +149,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "rejects": rejects,
         "orders": list(map(repr, orders.to_pylist())),
         "archived": list(map(repr, archived.to_pylist())),
-        "files": {
-            path.name: path.read_bytes() for path in sorted((folder / "alerts").glob("*.*"))
-        },
+        "files": {path.name: path.read_bytes() for path in sorted((folder / "alerts").glob("*.*"))},
     }
 
 

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from oddlot.decode.scan import PADDING
+from oddlot.engine.event_time import EventTime
 from oddlot.schema import LINE, SALE, TEXTS, Lines
+
+LATENESS, SKEW, HORIZON = 5, 100, 50
 
 
 class Line(NamedTuple):
@@ -44,3 +47,36 @@ def make_lines(rows: Sequence[Line]) -> Lines:
             text += data
         one["slow"] = 1
     return Lines(line, np.frombuffer(bytes(text) + bytes(PADDING), np.uint8).copy())
+
+
+def opened(names: tuple[str, ...] = ("b", "a")) -> EventTime:
+    time = EventTime(LATENESS, SKEW, HORIZON)
+    time.source_names = list(names)
+    return time
+
+
+def numbers(batches: list[Lines]) -> list[int]:
+    return [int(number) for batch in batches for number in batch.line["number"]]
+
+
+def texts_hold(lines: Lines, places: Any) -> bool:
+    """Tell whether the lines at those places still have their own texts."""
+    return all(
+        lines.read(int(i), "invoice") == f"I{lines.line['number'][i]}"
+        and lines.read(int(i), "description") == f"text {lines.line['number'][i]}"
+        for i in places
+    )
+
+
+def released(time: EventTime, flush: bool = False) -> list[int]:
+    out, _ = time.flush() if flush else (time.release(), [])
+    assert texts_hold(out.lines, out.order)
+    return [int(number) for number in out.lines.line["number"][out.order]]
+
+
+def feed(time: EventTime, rows: list[Line]) -> tuple[list[int], list[int]]:
+    """Admit one batch; returns the numbers of what is released and of what is late."""
+    late, _ = time.admit(make_lines(rows))
+    for batch in late:
+        assert texts_hold(batch, range(len(batch)))
+    return released(time), numbers(late)

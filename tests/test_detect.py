@@ -306,7 +306,7 @@ def test_the_order_within_the_lateness_does_not_change_a_byte(orders: Path, tmp_
     by_minute: dict[str, list[str]] = {}
     for one in lines:
         by_minute.setdefault(next(csv.reader([one]))[4], []).append(one)
-    chance = random.Random(5)  # noqa: S311
+    chance = random.Random(5)
     shuffled = [one for some in by_minute.values() for one in chance.sample(some, len(some))]
     other = tmp_path / "orders.csv"
     other.write_text(head + "".join(shuffled), "utf-8")

@@ -145,8 +145,8 @@ def show_summary(summary: Summary) -> None:
         _say("Lines must come in the order of time: sort them, or raise --set time.lateness=1h")
     for path, what in summary.written.items():
         if path != "-":
-            aside = counts["rejected"] + counts["late"]
-            known = {"alerts": summary.alerts, "rejects": aside, **summary.rows}
+            set_aside = counts["rejected"] + counts["late"]
+            known = {"alerts": summary.alerts, "rejects": set_aside, **summary.rows}
             of = "" if what in ("alerts", "rejects") else f" of {what}"
             name = "row" if of else what.removesuffix("s")
             _say(f"{path}: {_plural(known[what], name)}{of}")
@@ -356,7 +356,7 @@ def show_rows(table: Any, form: str) -> None:
         is_number = any(word in str(kind) for word in ("int", "float", "double", "decimal"))
         shown.add_column(name, justify="right" if is_number else "left")
     for row in rows:
-        shown.add_row(*("" if value is None else Text(printable(str(value))) for value in row.values()))
+        shown.add_row(*("" if v is None else Text(printable(str(v))) for v in row.values()))
     Console().print(shown)
     _say(f"({_plural(len(rows), 'row')})")
 

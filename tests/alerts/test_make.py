@@ -32,7 +32,6 @@ def test_the_id_is_the_same_wherever_the_line_lies() -> None:
     assert (one.source, other.source) == ("a", "b")
 
 
-
 def test_exact_copies_of_a_line_are_separate_findings_with_steady_ids() -> None:
     rows = [Line(1000, number, texts=TEXTS) for number in range(5)]
     ids = [alert.id for alert in make(rows)]
@@ -69,9 +68,7 @@ def test_only_lines_within_the_share_alert() -> None:
     assert not make(rows, math.nan)
 
 
-@given(
-    st.integers(-(2**50), 2**52), st.integers(-(2**31), 2**31), st.floats(), st.floats(0, 1)
-)
+@given(st.integers(-(2**50), 2**52), st.integers(-(2**31), 2**31), st.floats(), st.floats(0, 1))
 def test_an_alert_as_a_row_has_plain_values(
     time_us: int, quantity: int, price: float, rate: float
 ) -> None:

@@ -43,7 +43,7 @@ findings = st.lists(
 )  # fmt: skip
 
 
-def write(format: str, rows: list[tuple[Any, ...]], delimiter: str = "") -> str:
+def write(file_format: str, rows: list[tuple[Any, ...]], delimiter: str = "") -> str:
     lines = make_lines(
         [
             Line(time_us, i, quantity=quantity, texts=(invoice, sku, description, "", "UK"))
@@ -53,7 +53,7 @@ def write(format: str, rows: list[tuple[Any, ...]], delimiter: str = "") -> str:
     found = np.zeros(len(rows), RULE_FOUND)
     for i, (*_, total, count, fires) in enumerate(rows):
         found[i] = (fires, total, count)
-    writer = RowWriter(format, OWN, delimiter)
+    writer = RowWriter(file_format, OWN, delimiter)
     body = bytes(writer.write(lines, np.arange(len(rows)), found))
     return (writer.header + body).decode()
 
@@ -72,9 +72,8 @@ def average(total: int, count: int) -> str:
 
 def expected(rows: list[tuple[Any, ...]]) -> list[list[str]]:
     return [
-        [invoice, sku, description, clock(time_us), str(quantity), str(total), str(count)]
-        + [average(total, count)]
-        for time_us, invoice, sku, description, quantity, total, count, fires in rows
+        list(map(str, [*texts_of, clock(time_us), quantity, total, count, average(total, count)]))
+        for time_us, *texts_of, quantity, total, count, fires in rows
         if fires
     ]
 
@@ -105,12 +104,12 @@ def test_json_rows_are_read_back_by_pythons_json_as_what_they_were(
         assert isinstance(row["Quantity"], int)
 
 
-@pytest.mark.parametrize("format", ["csv", "jsonl"])
-def test_the_longest_texts_of_the_worst_bytes_fit(format: str) -> None:
+@pytest.mark.parametrize("file_format", ["csv", "jsonl"])
+def test_the_longest_texts_of_the_worst_bytes_fit(file_format: str) -> None:
     for character in ('"', "\x01", "\n"):
         text = character * 20_000
         rows = [(0, text, text, text, 1, 1, 1, True)] * 4
-        out = write(format, rows)
+        out = write(file_format, rows)
         assert out.count("1970-01-01 00:00:00") == 4
 
 
@@ -120,8 +119,8 @@ def test_one_column_may_be_all_three_texts() -> None:
         for part in ("at", "size"):
             lines.line[f"{name}_{part}"] = lines.line[f"sku_{part}"]
     found = np.ones(30, RULE_FOUND)
-    for format in ("csv", "jsonl"):
-        writer = RowWriter(format, OWN, "")
+    for file_format in ("csv", "jsonl"):
+        writer = RowWriter(file_format, OWN, "")
         out = writer.write(lines, np.arange(30), found)
         assert len(out) > 30 * 3 * 18_000
         assert len(out) <= len(writer._out)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import decode_twin
 from oddlot.decode.decoder import Decoder
 from oddlot.decode.reading import Reading
+from oddlot.engine.compiled import IS_COMPILED
 from oddlot.schema import Reject
 
 COLUMNS = {"sku": "sku", "quantity": "quantity", "time": "time", "description": "text"}
@@ -22,13 +23,14 @@ LINE = {
 }
 LONG = (65_480, 65_490, 65_500, 65_508, 65_509, 65_510, 65_511, 65_512, 65_520, 70_000, 200_000)
 
+large = pytest.mark.skipif(not IS_COMPILED, reason="takes minutes as plain Python")
 both = pytest.mark.parametrize("reading", [CSV, JSONL], ids=["csv", "jsonl"])
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120 if IS_COMPILED else 10, deadline=None)
 def test_lines_and_rejects_are_those_of_the_slow_path(seed: int) -> None:
-    draw = random.Random(seed)  # noqa: S311 (a test, not a secret)
+    draw = random.Random(seed)
     reading = decode_twin.make_reading(draw)
     data = decode_twin.make_data(draw, reading, draw.choice([1, 3, 20]))
     chunks = decode_twin.cut(draw, data)
@@ -65,6 +67,7 @@ def test_any_cut_and_restart_changes_nothing(reading: Reading, end: bytes) -> No
     assert not decode_twin.difference(data, reading, single, restarts=False)
 
 
+@large
 @both
 @pytest.mark.parametrize("size", LONG)
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
@@ -83,6 +86,7 @@ def test_records_are_cut_off_at_their_longest_whatever_the_chunks(
         assert not decode_twin.difference(data, reading, [data], restarts=False)
 
 
+@large
 @both
 @pytest.mark.parametrize("extra", range(-3, 4))
 def test_a_record_that_ends_where_the_longest_may_is_read(reading: Reading, extra: int) -> None:
@@ -95,6 +99,7 @@ def test_a_record_that_ends_where_the_longest_may_is_read(reading: Reading, extr
             assert not decode_twin.difference(data, reading, chunks, restarts=True)
 
 
+@large
 @both
 def test_a_line_without_an_end_takes_no_memory_and_is_one_reject(reading: Reading) -> None:
     decoder = Decoder(reading, "orders", 0)
@@ -115,6 +120,7 @@ def test_a_line_without_an_end_takes_no_memory_and_is_one_reject(reading: Readin
     assert lines == 1
 
 
+@large
 @both
 def test_more_lines_than_a_batch_holds_are_all_there(reading: Reading) -> None:
     data = LINE[reading.format] % b"a" * 40_000
@@ -140,7 +146,7 @@ def test_decoders_that_take_turns_do_not_disturb_each_other(reading: Reading) ->
 
 
 @given(st.lists(st.sampled_from([b'"', b"\r", b"\n", b",", b"x", b"\r\n", b'""']), max_size=30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200 if IS_COMPILED else 10, deadline=None)
 @example([b'"', b"\n", b"\r"])
 def test_records_end_as_quotes_and_line_ends_say(pieces: list[bytes]) -> None:
     data = b"".join(pieces)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import decode_twin
 from oddlot.decode.decoder import Decoder, _workspace
 from oddlot.decode.reading import Reading
+from oddlot.engine.compiled import IS_COMPILED
 
 COLUMNS = {
     "sku": "sku", "quantity": "quantity", "time": "time", "price": "price", "description": "text"
@@ -37,7 +38,7 @@ def count_odd(data: bytes, reading: Reading) -> tuple[int, int]:
     st.sampled_from(["auto", "utf-8", "iso-8859-1"]),
     st.sampled_from(["utf-8", "cp1252"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 if IS_COMPILED else 10, deadline=None)
 def test_fields_are_those_of_the_csv_module(
     texts: list[tuple[str, str]], delimiter: str, encoding: str, written: str
 ) -> None:

@@ -13,6 +13,7 @@ import decode_twin
 from oddlot.decode.decoder import Decoder, _workspace
 from oddlot.decode.reading import Reading
 from oddlot.decode.scan_json import learn
+from oddlot.engine.compiled import IS_COMPILED
 
 COLUMNS = {
     "sku": "sku", "quantity": "quantity", "time": "time", "price": "price", "customer": "who"
@@ -39,7 +40,7 @@ def count_odd(data: bytes) -> tuple[int, int]:
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(list(RECORD)), RAW), max_size=6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 if IS_COMPILED else 10, deadline=None)
 def test_values_are_those_of_json(changes: list[dict[str, str]]) -> None:
     plain = {key: json.dumps(value) for key, value in RECORD.items()}
     lines = []

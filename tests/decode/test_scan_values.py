@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import decode_twin
 from oddlot.decode.reading import Reading
+from oddlot.engine.compiled import IS_COMPILED
 
 COLUMNS = {"sku": "sku", "quantity": "quantity", "time": "time", "price": "price"}
 HEADER = ("sku", "quantity", "time", "price")
@@ -30,7 +31,7 @@ ODD_TIME = st.text("0123456789-/:T Z.", max_size=20)
     ),
     st.sampled_from(["iso", "month-first", "day-first"]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80 if IS_COMPILED else 10, deadline=None)
 def test_values_are_those_of_the_slow_path(rows: list[tuple[str, str, str]], dates: str) -> None:
     reading = Reading("csv", COLUMNS, HEADER, dates=dates)
     # Each value once among plain ones, so that an odd neighbour hides nothing.
@@ -43,7 +44,7 @@ def test_values_are_those_of_the_slow_path(rows: list[tuple[str, str, str]], dat
 
 
 @given(st.integers(0, 10**8 - 1), st.integers(0, 8))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100 if IS_COMPILED else 10, deadline=None)
 def test_prices_are_rounded_as_float_rounds_them(digits: int, decimals: int) -> None:
     text = f"{digits:0{decimals + 1}d}"
     price = text[: len(text) - decimals] + "." + text[len(text) - decimals :]

@@ -11,13 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lines import Line, make_lines
+from lines import (
+    HORIZON,
+    LATENESS,
+    SKEW,
+    Line,
+    feed,
+    make_lines,
+    numbers,
+    opened,
+    released,
+    texts_hold,
+)
 from oddlot.engine.event_time import EventTime
-from oddlot.schema import Lines
 
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
-LATENESS, SKEW, HORIZON = 5, 100, 50
-DAY_US = 86_400_000_000
 
 
 class Twin:
@@ -94,39 +102,6 @@ class Twin:
             self.jump(min(row.time_us for row in self.ahead[-self.run :]))
         self.floor = self.newest + 1
         return self.release()
-
-
-def opened(names: tuple[str, ...] = ("b", "a")) -> EventTime:
-    time = EventTime(LATENESS, SKEW, HORIZON)
-    time.source_names = list(names)
-    return time
-
-
-def numbers(batches: list[Lines]) -> list[int]:
-    return [int(number) for batch in batches for number in batch.line["number"]]
-
-
-def texts_hold(lines: Lines, places: Any) -> bool:
-    """Tell whether the lines at those places still have their own texts."""
-    return all(
-        lines.read(int(i), "invoice") == f"I{lines.line['number'][i]}"
-        and lines.read(int(i), "description") == f"text {lines.line['number'][i]}"
-        for i in places
-    )
-
-
-def released(time: EventTime, flush: bool = False) -> list[int]:
-    out, _ = time.flush() if flush else (time.release(), [])
-    assert texts_hold(out.lines, out.order)
-    return [int(number) for number in out.lines.line["number"][out.order]]
-
-
-def feed(time: EventTime, rows: list[Line]) -> tuple[list[int], list[int]]:
-    """Admit one batch; returns the numbers of what is released and of what is late."""
-    late, _ = time.admit(make_lines(rows))
-    for batch in late:
-        assert texts_hold(batch, range(len(batch)))
-    return released(time), numbers(late)
 
 
 def reopened(time: EventTime) -> EventTime:
@@ -270,114 +245,6 @@ def test_after_a_flush_older_lines_are_late_and_newer_ones_are_not() -> None:
     _, late = feed(time, [Line(1002, 3), Line(1003, 4)])
     assert late == [3]
     assert released(time, flush=True) == [4]
-
-
-# Lines far ahead or far behind
-
-
-def steady(count: int, start: int = 1_000_000) -> list[Line]:
-    return [Line(start + 2 * number, number) for number in range(count)]
-
-
-@pytest.mark.parametrize("place", [0, 1, 2, 40, 79, 80])
-@pytest.mark.parametrize("odd_time", [4_000_000_000, -5_000_000_000, 1_000_000 - 200])
-@pytest.mark.parametrize("size", [1, 7, 1000])
-def test_a_line_from_another_time_makes_no_other_line_late(
-    place: int, odd_time: int, size: int
-) -> None:
-    rows = steady(80)
-    rows.insert(place, Line(odd_time, 999))
-    time = opened()
-    out: list[int] = []
-    late: list[int] = []
-    for at in range(0, len(rows), size):
-        more, too_late = feed(time, rows[at : at + size])
-        out, late = out + more, late + too_late
-    out += released(time, flush=True)
-    assert [number for number in out if number != 999] == list(range(80))
-    assert set(late) <= {999}
-
-
-def test_lines_that_are_ahead_alone_never_move_the_stream() -> None:
-    time = opened()
-    rows = steady(200)
-    for number in range(20):
-        rows.insert(10 * number + 5, Line(1_000_000 + 1000 * (number + 1), 1000 + number))
-    out, late = feed(time, rows)
-    assert not late
-    assert time.newest_us == 1_000_398
-    assert time.pending == 20 + 3
-    assert out == list(range(197))
-
-
-def test_a_line_ahead_is_released_in_its_place_when_the_stream_gets_there() -> None:
-    for size in (1, 5, 1000):
-        time = opened()
-        rows = steady(200)
-        rows.insert(3, Line(1_000_301, 999))
-        out: list[int] = []
-        for at in range(0, len(rows), size):
-            more, late = feed(time, rows[at : at + size])
-            out += more
-            assert not late
-        out += released(time, flush=True)
-        assert out == [*range(151), 999, *range(151, 200)]
-
-
-@pytest.mark.parametrize("closed_us", [12 * DAY_US, 365 * DAY_US])
-def test_a_shop_that_was_closed_for_long_goes_on(closed_us: int) -> None:
-    time = EventTime(5_000_000, 30 * DAY_US, DAY_US)
-    time.source_names = ["a"]
-    before = [Line(number * 60_000_000, number) for number in range(100)]
-    after = [Line(closed_us + number * 60_000_000, number) for number in range(100, 200)]
-    out, late = feed(time, before + after)
-    assert not late
-    assert out + released(time, flush=True) == list(range(200))
-
-
-def test_a_lone_line_between_two_long_gaps_is_not_lost() -> None:
-    time = opened()
-    rows = [*steady(5), Line(1_050_000, 5), *(Line(1_090_000 + n, 6 + n) for n in range(5))]
-    out, late = feed(time, rows)
-    assert not late
-    assert out + released(time, flush=True) == list(range(11))
-
-
-def test_three_lines_a_year_apart_are_all_released_at_the_end() -> None:
-    time = EventTime(5_000_000, 30 * DAY_US, DAY_US)
-    time.source_names = ["a"]
-    assert feed(time, [Line(365 * DAY_US * n, n) for n in range(3)]) == ([], [])
-    assert time.pending == 3
-    assert released(time, flush=True) == [0, 1, 2]
-
-
-def test_more_lines_ahead_than_there_is_room_for_push_the_oldest_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("oddlot.engine.event_time._MOST_WAITING", 10)
-    time = opened()
-    feed(time, steady(5))
-    late, given_up = time.admit(make_lines([Line(2_000_000 + 500 * n, 100 + n) for n in range(25)]))
-    assert not late
-    assert numbers(given_up) == list(range(100, 115))
-    assert time.pending == 3 + 10
-    # The stream is not blocked by them.
-    _, late_again = feed(time, [Line(5_000_000 + n, 200 + n) for n in range(3)])
-    assert max(late_again, default=0) < 200
-    assert time.newest_us == 5_000_002
-
-
-def test_many_lines_ahead_in_one_batch_take_little_memory() -> None:
-    time = opened()
-    text = ("I", "S", "x" * 2000, "", "UK")
-    rows = []
-    for number in range(400):
-        rows.append(Line(1_000_000 + number, number, texts=text))
-        rows.append(Line(2_000_000 + 250 * number, 1000 + number, texts=text))
-        rows.append(Line(1_000_000 + number + SKEW + 1, 2000 + number, texts=text))
-    batch = make_lines(rows)
-    time.admit(batch)
-    assert len(time._text) <= 4 * len(batch.text) + (1 << 20)
 
 
 # Event ids

@@ -37,8 +37,10 @@ CONFIG = config.from_text(
     """,
     "a test",
 )
-COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice")
-COLUMNS += ("CustomerID", "Country", "EventId")
+COLUMNS = (
+    *("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice"),
+    *("CustomerID", "Country", "EventId"),
+)
 START = datetime(2011, 3, 1, 9, tzinfo=UTC)
 NOW_US = 1_400_000_000_000_000
 LATENESS_S = 5
@@ -135,9 +137,7 @@ def finished(result: Result, engine: Engine, writer: RowWriter) -> Result:
     return result
 
 
-def pieces_of(
-    group: list[bytes], chance: random.Random | None, pieces: int
-) -> Iterator[bytes]:
+def pieces_of(group: list[bytes], chance: random.Random | None, pieces: int) -> Iterator[bytes]:
     data = b"".join(group)
     if chance is None:
         yield data
@@ -211,9 +211,7 @@ def test_the_order_of_arrival_within_the_lateness_changes_no_alert(
     shuffled = run([("orders", header + [data for _, data in records])], chance)
     assert shuffled.counts == plain.counts
     assert sorted(shuffled.rows) == sorted(plain.rows)
-    assert list(map(apart_from_place, shuffled.alerts)) == list(
-        map(apart_from_place, plain.alerts)
-    )
+    assert list(map(apart_from_place, shuffled.alerts)) == list(map(apart_from_place, plain.alerts))
 
 
 def apart_from_place(alert: bytes) -> dict[str, Any]:

@@ -63,9 +63,7 @@ class Watch:
 
     def keep(self, outcome: Outcome) -> None:
         released = outcome.released
-        self.rows += self.writer.write(
-            released.lines, released.order, outcome.rows["low_quantity"]
-        )
+        self.rows += self.writer.write(released.lines, released.order, outcome.rows["low_quantity"])
 
     def feed(self, data: bytes | memoryview, is_last: bool = False) -> None:
         for outcome in self.engine.feed("orders.csv", data, is_last, NOW_US):

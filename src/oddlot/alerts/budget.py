@@ -55,9 +55,7 @@ def _rate(event, first, last, found, pasts, rate):
                     rate[j - first] = tests_a_day * chance
                 else:
                     beyond = math.log(_SMALL / max(chance, 1e-300))
-                    rate[j - first] = (
-                        tests_a_day * _SMALL * truth * math.exp(-beyond / mean_excess)
-                    )
+                    rate[j - first] = tests_a_day * _SMALL * truth * math.exp(-beyond / mean_excess)
             j += 1
         for k in range(i, j):
             chance = found[k - first].chance

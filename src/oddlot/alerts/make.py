@@ -49,15 +49,15 @@ def make_alerts(
             float(line["price"]),
         )
         about = repr(
-            (detector, time_us, texts["sku"], texts["invoice"], quantity, price)
-            + (lines.read(index, "customer"), texts["description"])
+            (
+                *(detector, time_us, texts["sku"], texts["invoice"], quantity, price),
+                *(lines.read(index, "customer"), texts["description"]),
+            )
         ).encode()
         # Exact copies of a line are separate findings; which copy is which does not matter.
         copies[about] += 1
         digest = hashlib.blake2b(about + b"#%d" % copies[about], digest_size=16)
-        evidence = {
-            name: float(found[name][k]) for name in found.dtype.names if name != "chance"
-        }
+        evidence = {name: float(found[name][k]) for name in found.dtype.names if name != "chance"}
         alerts.append(
             Alert(
                 id=digest.hexdigest(),

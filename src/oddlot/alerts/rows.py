@@ -210,17 +210,17 @@ class RowWriter:
         header: what stands at the beginning of a file.
     """
 
-    def __init__(self, format: str, columns: tuple[str, ...], delimiter: str = ",") -> None:
+    def __init__(self, file_format: str, columns: tuple[str, ...], delimiter: str = ",") -> None:
         """Prepare the pieces between the values.
 
         Args:
-            format: "csv" or "jsonl".
+            file_format: "csv" or "jsonl".
             columns: names of the rule's own columns: a sum, a count and an average.
             delimiter: what separates fields in the source; with a comma, fields that the
                 source did not quote need no quotes here.
         """
         names = (*COLUMNS, *columns)
-        self._is_json = format == "jsonl"
+        self._is_json = file_format == "jsonl"
         self._is_plain = delimiter == ","
         if self._is_json:
             quoted = [True] * 4 + [False] * 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -179,6 +181,11 @@ def _fill(old, entry, offset, name, count, words):
         e.is_charge = charge_of(names, start, size, words)
 
 
+# Kernels have no types of their own; their callers have.
+_number: Any = _intern
+_refill: Any = _fill
+
+
 class SkuTable:
     """The SKU codes seen so far, numbered from 0 in the order of their first line.
 
@@ -205,7 +212,7 @@ class SkuTable:
         at, total, answer = 0, len(lines), int(_UNKNOWN)
         line, text = lines.line, lines.text
         while at < total:
-            self.count, at, asks, _ = _intern(
+            self.count, at, asks, _ = _number(
                 self._entry,
                 self._offset,
                 self._names[: len(self._names) - PADDING],
@@ -237,7 +244,7 @@ class SkuTable:
             self._names = np.concatenate([self._names, more])
         if 2 * (self.count + 1) > len(self._entry):
             entry = np.zeros(2 * len(self._entry), _ENTRY)
-            _fill(self._entry, entry, self._offset, self._names, self.count, self._words)
+            _refill(self._entry, entry, self._offset, self._names, self.count, self._words)
             self._entry = entry
 
     def save(self) -> dict[str, np.ndarray]:
@@ -255,7 +262,7 @@ class SkuTable:
         self._names = np.zeros(max(1 << 16, 2 * len(names)) + PADDING, np.uint8)
         self._names[: len(names)] = names
         self._entry = np.zeros(2 * room, _ENTRY)
-        _fill(self._entry[:0], self._entry, self._offset, self._names, self.count, self._words)
+        _refill(self._entry[:0], self._entry, self._offset, self._names, self.count, self._words)
         for slot in np.flatnonzero(self._entry["is_charge"] == _UNKNOWN).tolist():
             code = self.code(int(self._entry["sku"][slot]))
             self._entry["is_charge"][slot] = self.kinds.is_charge(code)

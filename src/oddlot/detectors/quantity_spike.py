@@ -151,7 +151,11 @@ class QuantitySpike(LineDetector, frozen=True):
                 (
                     other.quantity,
                     0.5
-                    ** ((line.time_us // _DAY_US - other.time_us // _DAY_US) * _DAY_US / half_life_us),
+                    ** (
+                        (line.time_us // _DAY_US - other.time_us // _DAY_US)
+                        * _DAY_US
+                        / half_life_us
+                    ),
                 )
                 for other in lines
                 if other.time_us < line.time_us and other.kind == SALE and other.quantity > 0

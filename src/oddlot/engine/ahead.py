@@ -65,7 +65,7 @@ def feed_ahead(
                     kept = Lines(one.lines.line.copy(), one.lines.text.copy())
                     if not put(Decoded(kept, one.rejects)):
                         return
-        except BaseException as caught:  # raised again where the caller can see it
+        except BaseException as caught:  # noqa: BLE001  # raised again in the caller's thread
             error = caught
         put(_End(error))
 

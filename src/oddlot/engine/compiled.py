@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 import numpy as np
@@ -16,20 +16,21 @@ _numba: Any = numba
 _cgutils: Any = cgutils
 intrinsic: Any = numba_intrinsic
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+# What is compiled has no types but those that numba infers.
+Function = Callable[..., Any]
 
 # NUMBA_DISABLE_JIT=1 runs every kernel as plain Python, which coverage can see.
 IS_COMPILED = not _numba.config.DISABLE_JIT
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Function) -> Any:
     """Compile a kernel: cached on disk, without the interpreter lock.
 
     No fast-math: a sum must come out the same on every machine.
     """
     if not IS_COMPILED:
         return _plain(function)
-    return _numba.njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    return _numba.njit(cache=True, nogil=True, error_model="numpy")(function)
 
 
 def _plain(function: Function) -> Function:
@@ -44,17 +45,17 @@ def _plain(function: Function) -> Function:
         with np.errstate(over="ignore"):
             return function(*records)
 
-    return run  # type: ignore[return-value]
+    return run
 
 
-def inlined(function: Function) -> Function:
+def inlined(function: Function) -> Any:
     """Compile a small function that kernels call for each byte or line."""
-    return _numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)  # type: ignore[no-any-return]
+    return _numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
 
 
-def outlined(function: Function) -> Function:
+def outlined(function: Function) -> Any:
     """Compile a function that kernels call now and then, once and not at every call."""
-    return _numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    return _numba.njit(nogil=True, error_model="numpy")(function)
 
 
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, bits: int) -> Any:

@@ -20,8 +20,9 @@ from oddlot.engine.sources import Source, no_more
 from oddlot.schema import LINE, Alert, Lines, Reject
 
 # What is told of a line that is set aside: its numbers, and where its texts lie.
-_TOLD = ("time_us", "quantity", "position", "text", "number", "source") + tuple(
-    f"{name}_{part}" for name in ("invoice", "sku", "description") for part in ("at", "size")
+_TOLD = (
+    *("time_us", "quantity", "position", "text", "number", "source"),
+    *(f"{name}_{part}" for name in ("invoice", "sku", "description") for part in ("at", "size")),
 )
 _AHEAD_OF_CLOCK_US = 86_400_000_000  # a line from after tomorrow is wrong, whatever follows
 _HORIZON_US = 86_400_000_000  # how long an event id is remembered
@@ -174,7 +175,10 @@ class Engine:
             time_us, quantity, position, start, number, source, *spans = (row[i] for i in fields)
             data = b" | ".join(
                 [
-                    *(text[start + at : start + at + size] for at, size in zip(*[iter(spans)] * 2)),
+                    *(
+                        text[start + at : start + at + size]
+                        for at, size in zip(spans[::2], spans[1::2], strict=True)
+                    ),
                     b"%d" % quantity,
                     _iso(time_us).encode(),
                 ]

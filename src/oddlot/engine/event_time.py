@@ -258,7 +258,7 @@ class EventTime:
         self._first = last
         order = np.arange(first, last)
         source = self._line["source"][first:last]
-        if len(source) and source[0] != source[-1] or (source != source[:1]).any():
+        if (len(source) and source[0] != source[-1]) or (source != source[:1]).any():
             line = self._line[first:last]
             order = first + np.lexsort((line["position"], self._rank(source), line["time_us"]))
         return Released(Lines(self._line, self._text), order)
@@ -337,9 +337,7 @@ class EventTime:
         self._line[:pending] = line[:pending]
         self._line["text"][:pending] += base
         self._last = pending
-        self._ahead = [
-            pack([Lines(line[i : i + 1], text)]) for i in range(pending, len(line))
-        ]
+        self._ahead = [pack([Lines(line[i : i + 1], text)]) for i in range(pending, len(line))]
         self._run = sorted(map(_time_of, self._ahead[len(self._ahead) - numbers["run"] :]))
         self._find_next()
         self._remember(arrays["seen"])

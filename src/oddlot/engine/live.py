@@ -17,10 +17,10 @@ from oddlot.alerts.make import alert_row
 from oddlot.alerts.rows import RowWriter
 from oddlot.archive import Archive
 from oddlot.config import Config
+from oddlot.durable import StorageError
 from oddlot.engine import checkpoint
 from oddlot.engine.embedded import Engine, Outcome
 from oddlot.engine.event_time import pack
-from oddlot.durable import StorageError
 from oddlot.errors import StreamError
 from oddlot.schema import LINE, Alert, Lines, Reject
 from oddlot.store import Store
@@ -297,4 +297,3 @@ def _csv(row: dict[str, Any]) -> bytes:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerow(row.values())
     return out.getvalue().encode()
-
