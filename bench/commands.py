@@ -13,6 +13,8 @@ from pathlib import Path
 
 from make_orders import write_orders
 
+# With bytecode writing off every module would be compiled from source at each start.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 CACHE = Path(__file__).resolve().parent / ".cache"
 
 
@@ -26,7 +28,7 @@ def measure(
         ["taskset", "-c", chosen, sys.executable, "-m", "oddlot", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, **(environment or {})},
+        env={**ENVIRONMENT, **(environment or {})},
     )
     _, status, usage = os.wait4(process.pid, 0)
     if status:

@@ -41,6 +41,9 @@ ONE_THREAD = dict.fromkeys(
     ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
 
+# With bytecode writing off every tool would be compiled from source at each start.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -189,7 +192,7 @@ def measure(command: list[str], cache: Path) -> Run:
             stdout=out,
             stderr=out,
             cwd=cache,
-            env={**os.environ, **ONE_THREAD},
+            env={**ENVIRONMENT, **ONE_THREAD},
         )
         # wait4 tells of this child alone. Its peak memory starts at that of the parent, which is
         # why the parent imports nothing large and reads results line by line.

@@ -8,10 +8,10 @@ import shutil
 import sys
 import tempfile
 import time
-from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
-_COMPILING = "Compiling the detectors for this machine, once: about 15 s ..."
+_COMPILING = "Compiling the detectors for this machine, once: 15 to 30 s ..."
 _STALE_SECONDS = 30 * 86_400
 _listeners: list[object] = []  # one at most
 _spent: list[float] = []  # seconds for each kernel that this run compiled
@@ -92,7 +92,10 @@ def _choose_folder() -> Path | None:
 
 
 def _digest_sources() -> str:
-    digest = hashlib.blake2b(metadata.version("numba").encode(), digest_size=8)
+    digest = hashlib.blake2b(digest_size=8)
+    numba = find_spec("numba")  # its version, without the time that importing it takes
+    if numba is not None and numba.origin:
+        digest.update(Path(numba.origin).with_name("_version.py").read_bytes())
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         text = source.read_bytes()
         if b"compiled" in text:

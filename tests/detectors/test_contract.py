@@ -21,7 +21,7 @@ from oddlot.schema import KINDS
 
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 MANY = settings(max_examples=10 if PLAIN else 60)
-SKUS = 4
+SKUS = 2
 MOST_BYTES = 200  # of a row
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US

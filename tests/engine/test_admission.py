@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from lines import SKEW, Line, feed, make_lines, numbers, opened, released
@@ -113,3 +114,18 @@ def test_many_lines_ahead_in_one_batch_take_little_memory() -> None:
     batch = make_lines(rows)
     time.admit(batch)
     assert len(time._text) <= 4 * len(batch.text) + (1 << 20)
+
+
+def test_lines_keep_their_texts_when_the_heap_moves_while_a_batch_is_admitted() -> None:
+    time = opened()
+    feed(time, [Line(1_000_200 + n, n) for n in range(50)])
+    feed(time, [Line(1_000_800 + n, 100 + n) for n in range(2)])
+    batch = make_lines([Line(1_000_300 + 10 * n, 200 + n) for n in range(120)])
+    # Room for the batch, but not for the texts of the two that it lets join.
+    filler = np.zeros(len(time._text) - time._end - len(batch.text) - 20, np.uint8)
+    time._make_room(0, filler)
+    time._end += 64
+    late, _ = time.admit(batch)
+    assert not late
+    out = released(time) + released(time, flush=True)
+    assert out[-122:] == [*range(200, 250), 100, 250, 101, *range(251, 320)]
