@@ -55,7 +55,7 @@ class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     lateness: Duration = "5s"
-    max_skew: Duration = "30d"
+    max_skew: Duration = "1d"
     idle: DurationOrOff = "10m"
 
     def __post_init__(self) -> None:

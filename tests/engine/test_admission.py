@@ -60,6 +60,21 @@ def test_a_line_ahead_is_released_in_its_place_when_the_stream_gets_there() -> N
         assert out == [*range(151), 999, *range(151, 200)]
 
 
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_an_invoice_with_a_mistyped_date_never_moves_the_stream(size: int) -> None:
+    invoice = ("I-typo", "S0", "", "", "UK")
+    rows = steady(200)
+    rows[100:100] = [Line(2_000_000, 900 + n, texts=invoice) for n in range(30)]
+    time = opened()
+    out: list[int] = []
+    for at in range(0, len(rows), size):
+        more, late = feed(time, rows[at : at + size])
+        out += more
+        assert not late
+    assert time.newest_us < 2_000_000
+    assert out + released(time, flush=True) == list(range(200))
+
+
 @pytest.mark.parametrize("closed_us", [12 * DAY_US, 365 * DAY_US])
 def test_a_shop_that_was_closed_for_long_goes_on(closed_us: int) -> None:
     time = EventTime(5_000_000, 30 * DAY_US, DAY_US)

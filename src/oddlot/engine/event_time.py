@@ -16,7 +16,7 @@ from oddlot.schema import LINE, Bytes, Lines
 
 __all__ = ("NEVER", "EventTime", "Released", "pack")
 
-_COMPANY = 3  # lines in a row that must agree before the stream jumps ahead
+_COMPANY = 3  # invoices in a row that must agree before the stream jumps ahead
 _MOST_WAITING = 10_000  # lines ahead of the stream that are kept; for more, the oldest give way
 _NO_TIME = 2**62  # after any time
 _ANY_AGE = 2**61  # a lateness or skew that nothing exceeds
@@ -39,8 +39,9 @@ class EventTime:
     """The pending lines between arrival and release.
 
     A line further than `max_skew_us` ahead of the stream waits aside and moves nothing. The
-    stream jumps ahead when three such lines in a row agree; a line that waits alone joins the
-    others when the stream has reached its time.
+    stream jumps ahead when such lines of three invoices in a row agree (one invoice with a
+    mistyped date is no company to itself); a line that waits alone joins the others when the
+    stream has reached its time.
 
     Attributes:
         newest_us: the newest event time that counts; NEVER before the first line.
@@ -77,6 +78,8 @@ class EventTime:
         self._used = 0
         self._ahead: list[Lines] = []  # lines ahead of the stream, one a batch, as they came
         self._run: list[int] = []  # sorted times of those that came since the last ordinary line
+        self._company: list[int] = []  # the same, one time for each invoice
+        self._invoices: set[str] = set()
         self._next_us = _NO_TIME  # the earliest of those ahead
 
     @property
@@ -136,8 +139,9 @@ class EventTime:
             )  # fmt: skip
             self.newest_us, self._last = int(newest), int(last)
             self._is_sorted = self._is_sorted and bool(is_sorted)
-            if at > before:
+            if at > before and self._run:
                 self._run = []
+                self._find_company()
             if why != admission.ROOM:
                 return int(at), int(why)
             self._forget()
@@ -159,19 +163,36 @@ class EventTime:
         time_us = _time_of(one)
         self._ahead.append(one)
         self._next_us = min(self._next_us, time_us)
-        run = self._run
-        bisect.insort(run, time_us)
-        place = bisect.bisect_left(run, time_us)
-        for i in range(max(0, place - _COMPANY + 1), min(place + 1, len(run) - _COMPANY + 1)):
-            if run[i + _COMPANY - 1] - run[i] <= self.max_skew_us:
-                return self._jump(run[i])
+        bisect.insort(self._run, time_us)
+        if not self._count_in(one):
+            return []
+        company = self._company
+        place = bisect.bisect_left(company, time_us)
+        for i in range(max(0, place - _COMPANY + 1), min(place + 1, len(company) - _COMPANY + 1)):
+            if company[i + _COMPANY - 1] - company[i] <= self.max_skew_us:
+                return self._jump(company[i])
         return []
+
+    def _count_in(self, one: Lines) -> bool:
+        """Count a line of the run as company, unless one of its invoice is there already."""
+        invoice = one.read(0, "invoice")
+        if invoice and invoice in self._invoices:
+            return False
+        self._invoices.add(invoice)
+        bisect.insort(self._company, _time_of(one))
+        return True
+
+    def _find_company(self) -> None:
+        self._company, self._invoices = [], set()
+        for one in self._ahead[len(self._ahead) - len(self._run) :]:
+            self._count_in(one)
 
     def _give_way(self) -> Lines:
         """Drop the line that has been ahead of the stream for longest."""
         if len(self._run) == len(self._ahead):
             self._run.remove(_time_of(self._ahead[0]))
         one = self._ahead.pop(0)
+        self._find_company()
         self._find_next()
         return one
 
@@ -197,6 +218,7 @@ class EventTime:
         self._join_reached()
         self._ahead += left
         self._run = sorted(map(_time_of, left))
+        self._find_company()
         self._find_next()
         return too_late
 
@@ -239,6 +261,7 @@ class EventTime:
     def let_go(self) -> list[Lines]:
         """Give up the lines that are ahead of the stream and never found company."""
         waiting, self._ahead, self._run, self._next_us = self._ahead, [], [], _NO_TIME
+        self._find_company()
         return waiting
 
     def _sort(self) -> None:
@@ -339,6 +362,7 @@ class EventTime:
         self._last = pending
         self._ahead = [pack([Lines(line[i : i + 1], text)]) for i in range(pending, len(line))]
         self._run = sorted(map(_time_of, self._ahead[len(self._ahead) - numbers["run"] :]))
+        self._find_company()
         self._find_next()
         self._remember(arrays["seen"])
 
