@@ -82,7 +82,7 @@ def _scan(rows, event, first, last, fading, found):
                 prior = 1.0
                 if size_log > usual_log:
                     prior = math.exp(_TAIL * (usual_log - size_log))
-                out.chance = (above + _WEIGHT * prior) / (row.seen + _WEIGHT)
+                out.chance = min(1.0, (above + _WEIGHT * prior) / (row.seen + _WEIGHT))
                 out.usual_log = usual_log
                 out.seen = row.seen
             j += 1

@@ -17,6 +17,7 @@ from oddlot.schema import LINE, Bytes, Lines
 __all__ = ("NEVER", "EventTime", "Released", "pack")
 
 _COMPANY = 3  # invoices in a row that must agree before the stream jumps ahead
+_LONG_RUN = 1_000  # or so many lines in a row, of whatever invoice: no typing error is as long
 _MOST_WAITING = 10_000  # lines ahead of the stream that are kept; for more, the oldest give way
 _NO_TIME = 2**62  # after any time
 _ANY_AGE = 2**61  # a lateness or skew that nothing exceeds
@@ -164,13 +165,18 @@ class EventTime:
         self._ahead.append(one)
         self._next_us = min(self._next_us, time_us)
         bisect.insort(self._run, time_us)
-        if not self._count_in(one):
+        is_counted = self._count_in(one)
+        is_long = len(self._run) >= _LONG_RUN
+        if not is_counted and not is_long:
             return []
-        company = self._company
+        company = self._run if is_long else self._company
         place = bisect.bisect_left(company, time_us)
         for i in range(max(0, place - _COMPANY + 1), min(place + 1, len(company) - _COMPANY + 1)):
-            if company[i + _COMPANY - 1] - company[i] <= self.max_skew_us:
-                return self._jump(company[i])
+            last_us = company[i + _COMPANY - 1]
+            if last_us - company[i] <= self.max_skew_us:
+                # Other lines of these invoices may be a little older.
+                first = bisect.bisect_left(self._run, last_us - self.max_skew_us)
+                return self._jump(self._run[first])
         return []
 
     def _count_in(self, one: Lines) -> bool:
