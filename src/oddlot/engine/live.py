@@ -21,6 +21,7 @@ from oddlot.durable import StorageError
 from oddlot.engine import checkpoint
 from oddlot.engine.embedded import Engine, Outcome
 from oddlot.engine.event_time import pack
+from oddlot.engine.scoring import type_of
 from oddlot.errors import StreamError
 from oddlot.schema import LINE, Alert, Lines, Reject
 from oddlot.store import Store
@@ -73,8 +74,8 @@ class Live:
         self._archived_us = now_us
         self._archive_name = ""
         self._writers = {
-            name: RowWriter(config.alerts.format, detector.columns, delimiter="")
-            for name, detector in zip(self._types(), config.detectors, strict=True)
+            type_of(detector): RowWriter(config.alerts.format, detector.columns, delimiter="")
+            for detector in config.detectors
             if detector.is_rule
         }
         saved = store.load()
@@ -93,9 +94,6 @@ class Live:
         if self.archive:
             self.archive.restore(self._archive_name)
         self.tail: Tail = Files(path=config.source.path).open(extra["positions"])
-
-    def _types(self) -> list[str]:
-        return [type(d).__module__.rpartition(".")[2] for d in self.config.detectors]
 
     def poll(self, now_us: int) -> bool:
         """Read what is new and take it through the steps; return whether there was anything.
