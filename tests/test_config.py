@@ -83,7 +83,10 @@ def test_every_value_of_a_whole_file_arrives() -> None:
 
 def test_an_empty_file_means_the_defaults() -> None:
     shop = read("")
-    assert [type(detector).__name__ for detector in shop.detectors] == ["QuantitySpike"]
+    # Every test, and no rule.
+    names = [type(detector).__module__.rpartition(".")[2] for detector in shop.detectors]
+    assert tuple(names) == catalog.find_types("detectors", "ShopDetector")
+    assert not any(detector.is_rule for detector in shop.detectors)
     assert shop.source.path == "/srv/shop/logs"
     assert shop.time.lateness_us == 5_000_000
     assert shop.time.idle_us == 600_000_000
@@ -153,6 +156,18 @@ def test_an_unknown_type_is_answered_with_the_files_of_the_folder() -> None:
         f"shop.toml: detector 1: type must be one of: {known}; got nothing"
     )
     assert refusal("[source]\ntype = 'file'").endswith("got 'file' (did you mean files?)")
+
+
+def test_a_part_of_the_budget_is_given_by_type() -> None:
+    shop = read("[budget.weights]\nwrite_off = 3")
+    assert shop.budget.weight("write_off", 1.0) == 3.0
+    assert shop.budget.weight("new_sku", 0.5) == 0.5
+    known = ", ".join(catalog.find_types("detectors"))
+    assert refusal("[budget.weights]\nwriteoff = 2") == (
+        f"shop.toml: budget: weights must name detectors: {known}; "
+        "got 'writeoff' (did you mean write_off?)"
+    )
+    assert refusal("[budget.weights]\nwrite_off = 0").startswith("shop.toml: budget: weights")
 
 
 @pytest.mark.parametrize("folder", ["detectors", "streams"])

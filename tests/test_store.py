@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from crashes import alert, arrays, fill, folder_in_memory, reject
+from oddlot import tables
 from oddlot.durable import StorageError
 from oddlot.errors import StateError
 from oddlot.store import REJECTS_KEPT, Store
@@ -253,7 +254,7 @@ def test_a_database_that_forgot_commits_is_no_silent_new_beginning(folder: Path)
 def test_a_newer_database_is_refused_and_untouched(folder: Path) -> None:
     fill(folder, 1)
     with sqlite3.connect(folder / "oddlot.sqlite") as database:
-        database.execute("PRAGMA user_version = 2")
+        database.execute(f"PRAGMA user_version = {tables.VERSION + 1}")
     database.close()
     for fresh in (False, True):
         with pytest.raises(StateError, match="written by a newer Oddlot"):

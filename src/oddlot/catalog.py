@@ -27,7 +27,7 @@ _WORDS: dict[Any, tuple[str, str]] = {
 }
 
 
-def find_types(folder: str) -> tuple[str, ...]:
+def find_types(folder: str, parent: str = "") -> tuple[str, ...]:
     """List the components in a folder of the package, such as "detectors".
 
     A file is a component if it holds the class of its own name in CamelCase; the file is read,
@@ -35,6 +35,7 @@ def find_types(folder: str) -> tuple[str, ...]:
 
     Args:
         folder: folder of the package.
+        parent: only those whose class derives from a class of this name, such as "ShopDetector".
 
     Returns:
         Types, that is file names without ending, in alphabetical order.
@@ -45,7 +46,9 @@ def find_types(folder: str) -> tuple[str, ...]:
             for file in (_PACKAGE / folder).glob("*.py")
             if file.stem not in _NOT_COMPONENTS
             and re.search(
-                rf"^class {_class_name(file.stem)}\b", file.read_text("utf-8"), re.MULTILINE
+                rf"^class {_class_name(file.stem)}\b" + (rf"\({parent}\b" if parent else ""),
+                file.read_text("utf-8"),
+                re.MULTILINE,
             )
         )
     )

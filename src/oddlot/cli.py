@@ -101,6 +101,7 @@ _set = click.option(
         "oddlot detect orders.csv --out alerts.jsonl",
         "oddlot detect orders.csv --only low_quantity --out rows.csv",
         "oddlot detect orders.csv --map quantity=Quantity --budget 0.5",
+        "oddlot detect orders.csv --report report.html",
     )
 )
 @click.argument("files", nargs=-1, required=True)
@@ -133,6 +134,11 @@ _set = click.option(
 @click.option(
     "--rejects", metavar="FILE", help="Write what could not be read to this .jsonl, with reasons."
 )
+@click.option(
+    "--report",
+    metavar="FILE",
+    help="Write a page of the worst incidents, with charts, to this .html; reads FILES twice.",
+)
 @click.option("--config", metavar="FILE", help="Take the settings from this shop.toml.")
 @_set
 @_help
@@ -144,6 +150,7 @@ def detect(
     dates: str | None,
     budget: float | None,
     rejects: str | None,
+    report: str | None,
     config: str | None,
     settings: tuple[str, ...],
 ) -> None:
@@ -173,10 +180,13 @@ def detect(
     if out is None and not sys.stdout.isatty():
         out = "-"
     with terminal.DetectBar() as bar:
-        summary = detecting.detect(files, chosen, out, bar, time.time_ns() // 1000, rejects)
+        now_us = time.time_ns() // 1000
+        summary = detecting.detect(files, chosen, out, bar, now_us, rejects, report)
     if out != "-" and sys.stdout.isatty():
-        terminal.show_findings(summary)
+        terminal.show_findings(summary, chosen.alerts.language)
     terminal.show_summary(summary)
+    if report is not None:
+        click.echo(f"{report}: the report", err=True)
 
 
 @main.command(epilog=_example("oddlot run shop.toml"))

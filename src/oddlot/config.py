@@ -82,9 +82,28 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         false_alerts_per_day: over the whole catalogue; above 0.
+        own_oddities: whether the shop has real oddities of its own, as real shops have: of what is
+            found only a part is then taken to be false. false in a shop that is simulated.
+        weights: a test's part of them, by its type, in proportion to those of the others; what
+            is not named keeps its own weight.
     """
 
     false_alerts_per_day: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
+    own_oddities: bool = True
+    weights: dict[str, Annotated[float, Meta(gt=0, le=1_000_000)]] = {}
+
+    def __post_init__(self) -> None:
+        known = catalog.find_types("detectors")
+        for name in self.weights:
+            if name not in known:
+                raise ConfigError(
+                    f"weights must name detectors: {', '.join(known)}; got {catalog.show(name)}"
+                    f"{catalog.suggest(name, known)}"
+                )
+
+    def weight(self, name: str, own: float) -> float:
+        """Return the weight of a test by its type; its own where none is set."""
+        return self.weights.get(name, own)
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -180,8 +199,6 @@ _SECTIONS: dict[str, Any] = {
     "alerts": Alerts,
 }
 _KEYS = ("source", "columns", "kinds", "time", "budget", "detectors", "state", "archive", "alerts")
-# low_quantity fires on most lines of many shops, so it must be asked for.
-_DEFAULT_DETECTORS = [{"type": "quantity_spike"}]
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -282,7 +299,7 @@ def _change(written: Any, keys: list[str], value: Any, place: str) -> Any:
         return changed
     if not isinstance(written, Mapping):
         raise ConfigError(f"{place}: {keys[0]} must belong to a table; got {catalog.show(written)}")
-    inner = written.get(keys[0]) or (_DEFAULT_DETECTORS if keys[0] == "detectors" else {})
+    inner = written.get(keys[0]) or (_default_detectors() if keys[0] == "detectors" else {})
     return {**written, keys[0]: _change(inner, keys[1:], value, place)}
 
 
@@ -327,7 +344,7 @@ def _build_detectors(tables: object, place: str) -> tuple[Any, ...]:
         )
     seen: dict[str, int] = {}
     detectors = []
-    for number, table in enumerate(tables or _DEFAULT_DETECTORS, 1):
+    for number, table in enumerate(tables or _default_detectors(), 1):
         detectors.append(catalog.build("detectors", table, f"{place}: detector {number}"))
         # What is remembered, and the ids of alerts, go by type.
         if table["type"] in seen:
@@ -337,6 +354,11 @@ def _build_detectors(tables: object, place: str) -> tuple[Any, ...]:
             )
         seen[table["type"]] = number
     return tuple(detectors)
+
+
+def _default_detectors() -> list[dict[str, str]]:
+    """Return all tests: a rule fires on most lines of many shops, so it must be asked for."""
+    return [{"type": name} for name in catalog.find_types("detectors", "ShopDetector")]
 
 
 def _read_columns(table: object, place: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from oddlot import config as configs
 from oddlot.config import Config
 from oddlot.decode.reading import Settings
 from oddlot.engine import live
+from oddlot.engine.warm import compile_beside, compile_now
 from oddlot.errors import ConfigError, OddlotError
 from oddlot.replay import Replay, Replayed, replay
 from oddlot.replay.records import Source
@@ -38,8 +39,10 @@ checkpoint_every = "2s"
 path = "archive"
 [alerts]
 path = "alerts"
-[[detectors]]
-type = "quantity_spike"
+"""
+_SIMULATED = """
+[budget]
+own_oddities = false
 """
 
 
@@ -139,6 +142,9 @@ class Demo:
         Raises:
             OddlotError: what made the replay or the engine give up.
         """
+        # Compiling takes longer than the replay: it must not begin without the engine.
+        compile_beside(self.config.detectors)
+        compile_now(self.config.detectors)
         started = time.monotonic()
         follower = _Follower(on_progress)
         writer = _Writer(self._replay, follower)
@@ -170,6 +176,8 @@ class Demo:
     def _configure(self, dates: str) -> Config:
         (self.folder / "logs").mkdir(exist_ok=True)
         text = f'[source]\npath = "logs"\ndates = "{dates}"\n{_CONFIG}'
+        if self._faults is not None:
+            text += _SIMULATED
         (self.folder / "shop.toml").write_text(text, "utf-8")
         return configs.load(self.folder / "shop.toml")
 

@@ -9,10 +9,13 @@ from typing import Any
 import msgspec
 
 from oddlot.config import Config, load
+from oddlot.engine import checkpoint
+from oddlot.engine.embedded import Engine
 from oddlot.engine.scoring import type_of
 from oddlot.errors import ConfigError
 from oddlot.replay.records import Source
 from oddlot.schema import REQUIRED_ROLES, ROLES
+from oddlot.stored import DATABASE, Stored
 from oddlot.streams.folder import WatchedFolder
 
 _WIDTH = 12
@@ -74,16 +77,37 @@ def _describe_reading(path: str, config: Config) -> Iterator[str]:
 
 
 def _describe_detectors(config: Config) -> Iterator[str]:
-    budget = config.budget.false_alerts_per_day
-    tests = [detector for detector in config.detectors if not detector.is_rule]
-    yield _entry("budget", f"{budget:g} false alert{'' if budget == 1 else 's'} a day")
+    accepted = config.budget.false_alerts_per_day
+    yield _entry("budget", f"{accepted:g} false alert{'' if accepted == 1 else 's'} a day")
+    engine = Engine(config)
+    has_past = _restore_budget(engine, config)
     for place, detector in enumerate(config.detectors):
-        share = "a rule, no budget" if detector.is_rule else f"{budget / len(tests):g} a day"
+        name = type_of(detector)
+        part = "a rule, no budget"
+        if not detector.is_rule:
+            part = f"{accepted * engine.budget.part[name]:.3g} a day"
+            if has_past:
+                chance = engine.budget.threshold(name, accepted)
+                part += f", alerts at chances below {chance:.1e}"
         options = ", ".join(f"{name} {_show(value)}" for name, value in _options(detector))
         yield _entry(
             "detectors" if place == 0 else "",
-            f"{type_of(detector)} ({share})" + (f": {options}" if options else ""),
+            f"{name} ({part})" + (f": {options}" if options else ""),
         )
+    if not has_past and engine.budget.part:
+        yield _entry("", "thresholds are known after the first checkpoint of oddlot run")
+
+
+def _restore_budget(engine: Engine, config: Config) -> bool:
+    """Give a budget the past that the state folder holds; return whether there is one."""
+    if not (Path(config.state.path) / DATABASE).exists():
+        return False
+    with Stored.read(Path(config.state.path)) as stored:
+        saved = stored.load()
+    if saved is None:
+        return False
+    checkpoint.restore(engine, saved)
+    return True
 
 
 def _options(detector: Any) -> Iterator[tuple[str, Any]]:

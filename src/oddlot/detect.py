@@ -10,22 +10,28 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from oddlot import catalog
-from oddlot.config import Budget, Config
+from oddlot.config import Config
 from oddlot.engine.ahead import feed_ahead
 from oddlot.engine.embedded import Engine, Outcome
 from oddlot.engine.scoring import type_of
+from oddlot.engine.warm import compile_beside
 from oddlot.errors import ConfigError
 from oddlot.findings import AlertWriter, Output, RuleRows, alert_writer, beside, format_of
 from oddlot.inputs import ReadAhead, open_chunks, text_size
 from oddlot.kernels import compile_seconds
-from oddlot.schema import ROLES, Alert, Reject
+from oddlot.schema import ROLES, Incident, Reject
 from oddlot.streams.chunks import open_file
 
-_TOP = 10  # findings that a summary keeps
+if TYPE_CHECKING:
+    from oddlot.report.written import Report
+
+_TOP = 10  # incidents that a summary keeps
+_MOST_INCIDENTS = 20_000  # so many are kept at a time; then only the more severe half
 _PLACES = 3  # places that it keeps for each reason
 _REASONS = 50  # and reasons that it tells apart
 _OTHER = "other reasons"
@@ -63,9 +69,10 @@ class Summary(msgspec.Struct):
     Attributes:
         counts: read = scored + late + rejected + duplicate.
         alerts: how many alerts the tests gave.
+        incidents: how many causes they have.
         rows: how many rows each rule gave.
         reasons: why records were rejected or late.
-        top: the alerts with the highest scores, highest first.
+        top: the incidents that are most worth a look, the most severe first.
         written: the files that were written, with what they hold.
         seconds: how long it took, without compiling.
         compiling: seconds spent on compiling kernels, the first time on a machine.
@@ -73,9 +80,10 @@ class Summary(msgspec.Struct):
 
     counts: dict[str, int]
     alerts: int
+    incidents: int
     rows: dict[str, int]
     reasons: dict[str, Reason]
-    top: list[Alert]
+    top: list[Incident]
     written: dict[str, str]
     seconds: float
     compiling: float
@@ -123,7 +131,9 @@ def choose(
         detectors=detectors,
         columns={**config.columns, **(columns or {})},
         source=source,
-        budget=config.budget if budget is None else Budget(budget),
+        budget=config.budget
+        if budget is None
+        else msgspec.structs.replace(config.budget, false_alerts_per_day=budget),
     )
 
 
@@ -134,6 +144,7 @@ def detect(
     on_progress: Callable[[Progress], object],
     now_us: int,
     rejects: str | None = None,
+    report: str | None = None,
 ) -> Summary:
     """Read files of order lines one after the other, and write what is odd in them.
 
@@ -148,36 +159,54 @@ def detect(
         on_progress: called after each chunk.
         now_us: the clock, microseconds UTC.
         rejects: a file for the records that were set aside, JSON Lines with place and reason.
+        report: a page in HTML of the worst incidents; the files are then read twice.
 
     Raises:
         ConfigError: a file cannot be opened or understood.
         StreamError: reading or writing failed midway.
     """
     started, compiled = time.perf_counter(), compile_seconds()
-    _check_files(files, out)
+    _check_files(files, {"--out": out, "--rejects": rejects, "--report": report})
     progress = Progress(files=len(files))
     # The first file is opened before anything is written, so that a wrong name leaves no trace.
     engine = Engine(config)
+    compile_beside(config.detectors)
     sink = _Sink(engine, out, rejects)
+    page: Report | None = None
     try:
+        if report is not None:
+            from oddlot.report.written import Report
+
+            page = Report(config, report)
         for progress.number, path in enumerate(files, 1):
             progress.path, progress.done, progress.total = path, 0, text_size(path)
-            chunks = ReadAhead(open_chunks(path))
+            opened = open_chunks(path)
+            chunks = ReadAhead(opened if page is None else page.keep(path, opened))
             for outcome in _feed(engine, path, chunks, now_us):
                 sink.take(outcome)
+                if page is not None:
+                    page.take(outcome)
                 progress.done = chunks.done
                 progress.lines, progress.alerts = engine.read.total(), sink.alerts
                 on_progress(progress)
-        sink.take(engine.finish())
+        for outcome in (engine.finish(), engine.strike()):
+            sink.take(outcome)
+            if page is not None:
+                page.take(outcome)
         sink.set_aside(engine.give_up_waiting())
         sink.keep()
+        if page is not None:
+            page.write(files, engine, sink.counts(), sink.told(), _feed, now_us)
     finally:
         sink.drop()
+        if page is not None:
+            page.close()
     compiling = compile_seconds() - compiled
     return Summary(
         counts=engine.counters(),
         alerts=sink.alerts,
-        rows={name: rows.count for name, rows in sink.rows.items()},
+        incidents=sink.incidents,
+        rows=sink.counts(),
         reasons=sink.reasons,
         top=sink.best(),
         written=sink.written,
@@ -195,7 +224,8 @@ class _Sink:
         self.rows: dict[str, RuleRows] = {}
         self.written: dict[str, str] = {}
         self._engine = engine
-        self._top: list[tuple[float, str, Alert]] = []
+        self.incidents = 0
+        self._incidents: dict[str, Incident] = {}
         self._outputs: list[Output] = []
         self._writer: AlertWriter | None = None
         self._is_kept = False
@@ -228,12 +258,13 @@ class _Sink:
                 self.rows[name].write(released.lines, released.order, found, is_plain)
         if outcome.alerts:
             self.alerts += len(outcome.alerts)
-            for alert in outcome.alerts:
-                heapq.heappush(self._top, (alert.score, alert.id, alert))
-                if len(self._top) > _TOP:
-                    heapq.heappop(self._top)
+            self.incidents += sum(alert.id == alert.incident for alert in outcome.alerts)
             if self._writer:
                 self._writer.write(outcome.alerts)
+        for incident in outcome.incidents:
+            self._incidents[incident.id] = incident
+        if len(self._incidents) > _MOST_INCIDENTS:
+            self._incidents = {one.id: one for one in self._worst(_MOST_INCIDENTS // 2)}
         self.set_aside(outcome.rejects)
 
     def set_aside(self, rejects: Iterable[Reject]) -> None:
@@ -251,9 +282,23 @@ class _Sink:
                 row["data"] = reject.data.decode("utf-8", "backslashreplace")
                 self._rejects.write(msgspec.json.encode(row) + b"\n")
 
-    def best(self) -> list[Alert]:
-        """Return the alerts with the highest scores, highest first."""
-        return [alert for _, _, alert in sorted(self._top, reverse=True)]
+    def best(self) -> list[Incident]:
+        """Return the incidents that are most worth a look, the most severe first."""
+        return self._worst(_TOP)
+
+    def _worst(self, count: int) -> list[Incident]:
+        return heapq.nlargest(
+            count, self._incidents.values(), key=lambda one: (one.severity, one.score, one.id)
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows each rule gave."""
+        return {name: rows.count for name, rows in self.rows.items()}
+
+    def told(self) -> list[tuple[str, int, list[str]]]:
+        """Return why records were set aside, the most frequent reason first."""
+        ordered = sorted(self.reasons.items(), key=lambda item: -item[1].count)
+        return [(name, reason.count, reason.places) for name, reason in ordered]
 
     def keep(self) -> None:
         """Finish every file and move it to its place."""
@@ -306,7 +351,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _check_files(files: Sequence[str], out: str | None) -> None:
+def _check_files(files: Sequence[str], written: Mapping[str, str | None]) -> None:
     if len(set(files)) < len(files):
         twice = next(path for path, count in Counter(files).items() if count > 1)
         raise ConfigError(f"{twice}: must be named once; got {files.count(twice)} times")
@@ -315,10 +360,14 @@ def _check_files(files: Sequence[str], out: str | None) -> None:
             # A wrong name leaves no half of an output behind.
             if not _is_pipe(path):
                 os.close(open_file(path))
-            if out not in (None, "-") and _is_same(path, str(out)):
-                raise ConfigError(f"--out {out}: must not be a file that is read")
-    if out is not None:
+            for option, name in written.items():
+                if name not in (None, "-") and _is_same(path, str(name)):
+                    raise ConfigError(f"{option} {name}: must not be a file that is read")
+    if (out := written["--out"]) is not None:
         format_of(out)
+    report = written["--report"]
+    if report is not None and list(written.values()).count(report) > 1:
+        raise ConfigError(f"--report {report}: must be a file of its own")
 
 
 def _is_pipe(path: str) -> bool:

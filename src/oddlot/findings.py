@@ -25,6 +25,7 @@ ENDINGS = (".jsonl", ".csv", ".parquet")
 ALERT_COLUMNS = (
     *("time", "sku", "type", "score", "rate", "chance", "invoice", "description", "quantity"),
     *("price", "source", "position", "number", "id", "evidence", "text"),
+    *("incident", "stake", "probability", "severity"),
 )
 _BATCH = 4 << 20  # bytes of rows that become one Parquet row group, or about
 

@@ -11,7 +11,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-_COMPILING = "Compiling the detectors for this machine, once: 15 to 30 s ..."
+_COMPILING = "Compiling the detectors for this machine, once: about a minute ..."
 _STALE_SECONDS = 30 * 86_400
 _listeners: list[object] = []  # one at most
 _spent: list[float] = []  # seconds for each kernel that this run compiled

@@ -111,7 +111,11 @@ class Alert(msgspec.Struct, frozen=True):
         invoice, description, quantity, price: of the line that caused it.
         source, position, number: the line's place.
         evidence: the detector's own numbers, by name.
-        text: one sentence in English.
+        text: one sentence.
+        incident: the id of the incident that it belongs to.
+        stake: money at risk; 0 where unknown.
+        probability: that it is real, 0 to 1.
+        severity: stake times probability: what it is worth to look.
     """
 
     id: str
@@ -130,6 +134,43 @@ class Alert(msgspec.Struct, frozen=True):
     number: int
     evidence: dict[str, float]
     text: str
+    incident: str = ""
+    stake: float = 0.0
+    probability: float = 0.0
+    severity: float = 0.0
+
+
+class Incident(msgspec.Struct):
+    """Alerts with one cause: what a person works on. It grows while alerts join it.
+
+    Attributes:
+        id: that of its first alert.
+        first_us, last_us: event times of its first and last alert, microseconds UTC.
+        alerts: how many it has.
+        skus, detectors: of its alerts, in the order of their coming.
+        stake, probability, severity, text: those of its most severe alert.
+        score: the highest of its alerts.
+        reversed_us: when a return undid its line; None where none did.
+        reversed_after_us: how long after the line that was.
+        doubled: how many times its line was booked again within the hour.
+        pair: the SKU that moved the other way by as much, one keystroke away; "" for none.
+    """
+
+    id: str
+    first_us: int
+    last_us: int
+    alerts: int = 0
+    skus: list[str] = []
+    detectors: list[str] = []
+    stake: float = 0.0
+    probability: float = 0.0
+    severity: float = 0.0
+    score: float = 0.0
+    text: str = ""
+    reversed_us: int | None = None
+    reversed_after_us: int = 0
+    doubled: int = 0
+    pair: str = ""
 
 
 def order_schema() -> pyarrow.Schema:
@@ -176,5 +217,9 @@ def alert_schema() -> pyarrow.Schema:
             ("number", pa.int64()),
             ("evidence", pa.string()),
             ("text", pa.string()),
+            ("incident", pa.string()),
+            ("stake", pa.float64()),
+            ("probability", pa.float64()),
+            ("severity", pa.float64()),
         ]
     )

@@ -23,7 +23,7 @@ from oddlot.durable import (
 )
 from oddlot.errors import StateError, StateLocked
 from oddlot.row_files import write_rows
-from oddlot.schema import Alert, Reject
+from oddlot.schema import Alert, Incident, Reject
 from oddlot.stored import DATABASE, QUARANTINE, Checkpoint, Saved, Stored
 
 __all__ = ("Saved", "Store", "Stored")
@@ -143,14 +143,23 @@ class Store(Stored):
         self._crash("commit.done")
         return epoch
 
-    def add_alerts(self, alerts: Sequence[Alert]) -> int:
+    def add_alerts(self, alerts: Sequence[Alert], incidents: Sequence[Incident] = ()) -> int:
         """Make alerts durable between two checkpoints; returns how many were new.
+
+        Args:
+            alerts: since the last call; one whose id is known already is left as it was.
+            incidents: those that are new or have changed, as they now are.
 
         Raises:
             StorageError, StateLocked: as `commit`.
         """
         with self._transaction():
             self._crash("sql.alerts")
+            self._sql.executemany(
+                f"REPLACE INTO incident ({tables.INCIDENT_COLUMNS})"  # noqa: S608
+                f" VALUES ({', '.join('?' * len(Incident.__struct_fields__))})",
+                map(tables.incident_row, incidents),
+            )
             return self._insert_alerts(alerts)
 
     def close(self) -> None:

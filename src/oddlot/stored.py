@@ -17,7 +17,7 @@ from oddlot import tables
 from oddlot.durable import StorageError, make_folder, storage_error, sync_folder
 from oddlot.errors import ConfigError, StateError
 from oddlot.row_files import Arrays, read_rows
-from oddlot.schema import Alert, Reject
+from oddlot.schema import Alert, Incident, Reject
 
 DATABASE = "oddlot.sqlite"
 QUARANTINE = "quarantine"
@@ -163,6 +163,15 @@ class Stored:
                 return
             after = (rows[-1][2], rows[-1][0])
             limit = None if limit is None else limit - len(rows)
+
+    def incidents(self, limit: int = 100) -> list[Incident]:
+        """Read incidents, the most severe first."""
+        text = (
+            f"SELECT {tables.INCIDENT_COLUMNS} FROM incident"  # noqa: S608
+            " ORDER BY severity DESC, id LIMIT ?"
+        )
+        with self._translated():
+            return list(map(tables.read_incident, self._sql.execute(text, (limit,)).fetchall()))
 
     def rejects(self, limit: int = 100) -> list[Reject]:
         """Read the newest rejects that were kept, newest first."""

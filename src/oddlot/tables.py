@@ -11,9 +11,9 @@ import msgspec
 
 from oddlot.durable import StorageError
 from oddlot.errors import OddlotError, StateError, StateLocked
-from oddlot.schema import Alert
+from oddlot.schema import Alert, Incident
 
-VERSION = 1
+VERSION = 2
 APPLICATION = 0x4F44444C  # "ODDL": this SQLite file is ours
 
 SCHEMA = """
@@ -45,10 +45,33 @@ CREATE TABLE alert (
     position INTEGER NOT NULL,
     line INTEGER NOT NULL,
     evidence TEXT NOT NULL,
-    text TEXT NOT NULL
+    text TEXT NOT NULL,
+    incident TEXT NOT NULL,
+    stake REAL NOT NULL,
+    probability REAL NOT NULL,
+    severity REAL NOT NULL
 );
 CREATE INDEX alert_by_time ON alert (time_us, id);
 CREATE INDEX alert_by_sku ON alert (sku, time_us);
+CREATE INDEX alert_by_incident ON alert (incident);
+CREATE TABLE incident (
+    id TEXT PRIMARY KEY,
+    first_us INTEGER NOT NULL,
+    last_us INTEGER NOT NULL,
+    alerts INTEGER NOT NULL,
+    skus TEXT NOT NULL,
+    detectors TEXT NOT NULL,
+    stake REAL NOT NULL,
+    probability REAL NOT NULL,
+    severity REAL NOT NULL,
+    score REAL NOT NULL,
+    text TEXT NOT NULL,
+    reversed_us INTEGER,
+    reversed_after_us INTEGER NOT NULL,
+    doubled INTEGER NOT NULL,
+    pair TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX incident_by_severity ON incident (severity);
 CREATE TABLE outbox (
     alert INTEGER PRIMARY KEY REFERENCES alert (number),
     sent_us INTEGER
@@ -69,7 +92,11 @@ CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROW
 
 ALERT_COLUMNS = (
     "id, detector, time_us, sku, chance, rate, score, invoice, description, quantity, price,"
-    " source, position, line, evidence, text"
+    " source, position, line, evidence, text, incident, stake, probability, severity"
+)
+INCIDENT_COLUMNS = (
+    "id, first_us, last_us, alerts, skus, detectors, stake, probability, severity, score, text,"
+    " reversed_us, reversed_after_us, doubled, pair"
 )
 REJECT_COLUMNS = "source, position, line, reason, data, size"
 
@@ -180,6 +207,21 @@ def alert_row(alert: Alert) -> tuple[object, ...]:
     # JSON has no NaN: it is null there, and infinity too.
     values[14] = msgspec.json.encode(alert.evidence).decode()
     return tuple(values)
+
+
+def incident_row(incident: Incident) -> tuple[object, ...]:
+    """Turn an incident into values in the order of INCIDENT_COLUMNS; lists are JSON."""
+    return tuple(
+        msgspec.json.encode(value).decode() if isinstance(value, list) else value
+        for value in msgspec.structs.astuple(incident)
+    )
+
+
+def read_incident(row: tuple[Any, ...]) -> Incident:
+    """Turn values in the order of INCIDENT_COLUMNS back into an incident."""
+    values = dict(zip(Incident.__struct_fields__, row, strict=True))
+    values |= {name: msgspec.json.decode(values[name]) for name in ("skus", "detectors")}
+    return Incident(**values)
 
 
 def read_alert(row: tuple[Any, ...]) -> Alert:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
+import numpy as np
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -18,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oddlot.alerts.make import alert_row
-from oddlot.alerts.text import printable
+from oddlot.alerts.text import notes, printable
 
 if TYPE_CHECKING:
     from oddlot.demo import Ended
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from oddlot.schema import Alert
     from oddlot.simulate import Written
 
-_WIDE = 110  # columns from which a table has room for the products' names
 _RATED = 10_000  # lines from which their number a second means something
 _QUIET_SECONDS = 10.0  # between two lines of progress where there is no terminal
 
@@ -94,31 +94,29 @@ class DetectBar:
         )
 
 
-def show_findings(summary: Summary) -> None:
-    """Print the top findings as a table to standard output."""
+def show_findings(summary: Summary, language: str) -> None:
+    """Print the top incidents as a table to standard output."""
     console = Console()
     if not summary.top:
         return
-    is_wide = console.width >= _WIDE
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("at stake", justify="right", no_wrap=True)
+    table.add_column("real", justify="right", no_wrap=True)
     table.add_column("when", no_wrap=True)
     table.add_column("SKU", no_wrap=True, max_width=16)
-    if is_wide:
-        table.add_column("product", max_width=36, no_wrap=True)
     table.add_column("what")
-    for alert in summary.top:
-        cells = [
-            f"{alert.score:.2f}",
-            alert_row(alert)["time"][:16],
-            Text(printable(alert.sku), style="bold"),
-            *([Text(printable(alert.description.strip()))] if is_wide else []),
-            Text(printable(alert.text.removeprefix(f"{alert.sku}: "))),
-        ]
-        table.add_row(*cells)
+    for one in summary.top:
+        others = f" +{len(one.skus) - 1}" if len(one.skus) > 1 else ""
+        table.add_row(
+            f"{one.stake:,.0f}",
+            f"{one.probability:.0%}",
+            str(np.datetime64(one.first_us, "us"))[:16].replace("T", " "),
+            Text(printable(one.skus[0]) + others, style="bold"),
+            Text(printable(one.text.removeprefix(f"{one.skus[0]}: ") + notes(one, language))),
+        )
     console.print(table)
-    if summary.alerts > len(summary.top):
-        console.print(f"... and {summary.alerts - len(summary.top):,} more.", style="dim")
+    if summary.incidents > len(summary.top):
+        console.print(f"... and {summary.incidents - len(summary.top):,} more.", style="dim")
     console.print()
 
 
@@ -131,7 +129,8 @@ def show_summary(summary: Summary) -> None:
         notes.append(f"after {summary.compiling:.0f} s of compiling")
     aside = f" ({', '.join(notes)})" if notes else ""
     is_rule = bool(summary.rows) and not summary.alerts
-    alerts = "" if is_rule else f": {_plural(summary.alerts, 'alert')}"
+    found = f"{_plural(summary.alerts, 'alert')}, {_plural(summary.incidents, 'incident')}"
+    alerts = "" if is_rule else f": {found}"
     _say(f"{_lines(counts['read'])} read in {seconds:.1f} s{aside}{alerts}")
     names = ("scored", "late", "rejected", "duplicate")
     _say(", ".join(f"{counts[name]:,} {name}" for name in names))

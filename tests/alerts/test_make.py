@@ -6,23 +6,37 @@ import math
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lines import Line, make_lines
+from oddlot import catalog
 from oddlot.alerts.make import alert_row, make_alerts
+from oddlot.detectors.contract import EVENT
+from oddlot.engine.event_time import Released
+from oddlot.engine.scoring import Scored
 from oddlot.schema import Alert
 
-FOUND = np.dtype([("chance", "<f8"), ("usual_log", "<f8"), ("seen", "<f8")])
 TEXTS = ("536365", "85123A", "WHITE MUG", "17850", "United Kingdom")
+CODES = ("85123A", "85123B")
 
 
 def make(rows: list[Line], rate: float = 0.5, sources: tuple[str, ...] = ("a", "b")) -> list[Alert]:
-    found = np.zeros(len(rows), FOUND)
+    detector = catalog.build("detectors", {"type": "quantity_spike"}, "a test")
+    found = np.zeros(len(rows), detector.found)
+    found["event"] = np.arange(len(rows))
     found["chance"] = 1e-6
-    rates = np.full(len(rows), rate)
-    lines = make_lines(rows)
-    return make_alerts("quantity_spike", lines, np.arange(len(rows)), found, rates, 1.0, sources)
+    found["sku"] = [CODES.index(row.texts[1]) for row in rows if row.texts]
+    event = np.zeros(len(rows), EVENT)
+    event["time_us"] = [row.time_us for row in rows]
+    released = Released(make_lines(rows), np.arange(len(rows)))
+    made = make_alerts(
+        *(detector, "quantity_spike", released, Scored([], event, released.order), found),
+        *(np.full(len(rows), rate), lambda rate: 1 - rate, CODES.__getitem__, sources),
+    )
+    assert [at for _, at in made] == list(range(len(rows)))
+    return [alert for alert, _ in made]
 
 
 def test_the_id_is_the_same_wherever_the_line_lies() -> None:
@@ -61,11 +75,10 @@ def test_another_line_has_another_id(change: dict[str, Any]) -> None:
     assert one.id != other.id
 
 
-def test_only_lines_within_the_share_alert() -> None:
-    rows = [Line(1000, 1, texts=TEXTS)]
-    assert len(make(rows, 1.0)) == 1
-    assert not make(rows, 1.0000001)
-    assert not make(rows, math.nan)
+def test_what_it_is_worth_is_the_money_times_the_probability_that_it_is_real() -> None:
+    (alert,) = make([Line(1000, 1, quantity=10, price=2.0, texts=TEXTS)], rate=0.25)
+    assert alert.probability == 0.75
+    assert alert.severity == pytest.approx(alert.stake * 0.75)
 
 
 @given(st.integers(-(2**50), 2**52), st.integers(-(2**31), 2**31), st.floats(), st.floats(0, 1))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from lines import Line, make_lines
 from oddlot.detectors.low_quantity import LowQuantity
-from oddlot.detectors.quantity_spike import QuantitySpike
 from oddlot.engine.event_time import Released
 from oddlot.engine.scoring import Scoring
-from oddlot.errors import ConfigError
 
 HOUR_US = 3_600_000_000
 
@@ -18,7 +15,8 @@ HOUR_US = 3_600_000_000
 def windows(*lines: tuple[int, int]) -> list[tuple[int, ...]]:
     """Score lines of one SKU, given as time and quantity."""
     rows = [Line(time_us, i, quantity=quantity) for i, (time_us, quantity) in enumerate(lines)]
-    (found,) = Scoring([LowQuantity()]).score(Released(make_lines(rows), np.arange(len(rows))), 1)
+    released = Released(make_lines(rows), np.arange(len(rows)))
+    (found,) = Scoring([LowQuantity()]).score(released, 1).found
     return [tuple(map(int, one)) for one in found.tolist()]
 
 
@@ -36,8 +34,3 @@ def test_lines_of_the_same_time_are_in_it_whatever_their_order() -> None:
 
 def test_a_line_of_ten_is_in_no_window_and_gets_no_row() -> None:
     assert windows((0, 10), (0, 9), (1, 12)) == [(0, 0, 0), (1, 9, 1), (0, 0, 0)]
-
-
-def test_a_memory_of_no_time_is_refused() -> None:
-    with pytest.raises(ConfigError, match="above 0s"):
-        QuantitySpike(memory="0s")

@@ -8,42 +8,53 @@ import json
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crashes import folder_in_memory
-from oddlot import config
+from oddlot import catalog, config
 from oddlot.alerts.make import alert_row
 from oddlot.alerts.rows import RowWriter
 from oddlot.engine import checkpoint
 from oddlot.engine.embedded import Engine, Outcome
+from oddlot.schema import Incident
+from oddlot.simulate import Shop, simulate
 from oddlot.store import Store
 
 MANY = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
-CONFIG = config.from_text(
-    """
-    [source]
-    dates = "iso"
-    [budget]
-    false_alerts_per_day = 600
-    [[detectors]]
-    type = "quantity_spike"
-    [[detectors]]
-    type = "low_quantity"
-    """,
-    "a test",
-)
+TYPES = catalog.find_types("detectors")
+
+
+def settings_of(budget: int, lateness: str) -> config.Config:
+    """Return a config with every detector that there is."""
+    detectors = "".join(f'[[detectors]]\ntype = "{name}"\n' for name in TYPES)
+    return config.from_text(
+        f"""
+        source.dates = "iso"
+        time.lateness = "{lateness}"
+        budget.false_alerts_per_day = {budget}
+        {detectors}
+        """,
+        "a test",
+    )
+
+
+LATENESS_S = 5
+CONFIG = settings_of(6000, f"{LATENESS_S}s")
+WEEKS_LATENESS_S = 600
+WEEKS = settings_of(200, f"{WEEKS_LATENESS_S}s")
 COLUMNS = (
     *("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice"),
     *("CustomerID", "Country", "EventId"),
 )
 START = datetime(2011, 3, 1, 9, tzinfo=UTC)
-NOW_US = 1_400_000_000_000_000
-LATENESS_S = 5
+NOW_US = 1_800_000_000_000_000
 Group = tuple[str, list[bytes]]  # a partition, and records that come one after the other
 
 
@@ -51,6 +62,7 @@ class Result(msgspec.Struct):
     """All that a user can see."""
 
     alerts: list[bytes] = []
+    incidents: dict[str, Incident] = {}  # as they were told last
     rows: list[bytes] = []
     rejects: list[Any] = []
     counts: list[dict[str, int]] = []
@@ -107,7 +119,8 @@ def shop(drawn: list[tuple[int, str, str, int, int, bool]], is_json: bool) -> li
     return groups
 
 
-def collect(result: Result, engine: Engine, outcome: Outcome, writer: RowWriter) -> None:
+def collect(result: Result, outcome: Outcome, writer: RowWriter) -> None:
+    result.incidents |= {incident.id: incident for incident in outcome.incidents}
     result.alerts += [msgspec.json.encode(alert_row(alert)) for alert in outcome.alerts]
     released = outcome.released
     found = outcome.rows["low_quantity"]
@@ -117,7 +130,8 @@ def collect(result: Result, engine: Engine, outcome: Outcome, writer: RowWriter)
 
 
 def finished(result: Result, engine: Engine, writer: RowWriter) -> Result:
-    collect(result, engine, engine.finish(), writer)
+    collect(result, engine.finish(), writer)
+    collect(result, engine.strike(), writer)
     result.rejects += engine.give_up_waiting()
     result.rejects.sort(key=lambda reject: (reject.source, reject.position))
     for number in range(len(engine.sources)):
@@ -148,21 +162,29 @@ def pieces_of(group: list[bytes], chance: random.Random | None, pieces: int) -> 
 
 
 def run(
-    groups: list[Group], chance: random.Random | None = None, state: Path | None = None
+    groups: list[Group],
+    chance: random.Random | None = None,
+    state: Path | None = None,
+    settings: config.Config = CONFIG,
+    pieces: int = 4,
 ) -> Result:
     """Take records through the engine; with a chance in pieces, with a state with restarts."""
-    engine, result = Engine(CONFIG), Result()
-    writer = RowWriter("jsonl", CONFIG.detectors[1].columns)
+    engine, result = Engine(settings), Result()
+    writer = row_writer()
     for name, records in groups:
-        for piece in pieces_of(records, chance, 4):
+        for piece in pieces_of(records, chance, pieces):
             for outcome in engine.feed(name, piece, False, NOW_US):
-                collect(result, engine, outcome, writer)
+                collect(result, outcome, writer)
             if state is not None and chance is not None and chance.random() < 0.1:
                 engine = restarted(engine, state)
     for name in sorted({name for name, _ in groups}):
         for outcome in engine.feed(name, b"", True, NOW_US):
-            collect(result, engine, outcome, writer)
+            collect(result, outcome, writer)
     return finished(result, engine, writer)
+
+
+def row_writer() -> RowWriter:
+    return RowWriter("jsonl", CONFIG.detectors[TYPES.index("low_quantity")].columns)
 
 
 def restarted(engine: Engine, state: Path) -> Engine:
@@ -173,7 +195,7 @@ def restarted(engine: Engine, state: Path) -> Engine:
     with Store.open(state) as store:
         saved = store.load()
     assert saved is not None
-    again = Engine(CONFIG)
+    again = Engine(engine.config)
     assert checkpoint.restore(again, saved) == {"kept": "é"}
     return again
 
@@ -211,7 +233,12 @@ def test_the_order_of_arrival_within_the_lateness_changes_no_alert(
     shuffled = run([("orders", header + [data for _, data in records])], chance)
     assert shuffled.counts == plain.counts
     assert sorted(shuffled.rows) == sorted(plain.rows)
-    assert list(map(apart_from_place, shuffled.alerts)) == list(map(apart_from_place, plain.alerts))
+    assert_same_alerts(shuffled, plain)
+
+
+def assert_same_alerts(one: Result, other: Result) -> None:
+    assert list(map(apart_from_place, one.alerts)) == list(map(apart_from_place, other.alerts))
+    assert one.incidents == other.incidents
 
 
 def apart_from_place(alert: bytes) -> dict[str, Any]:
@@ -234,6 +261,54 @@ def test_alerts_come_at_all_and_as_many_with_restarts() -> None:
         assert run(groups, chance, state) == result
 
 
+@cache
+def weeks() -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the header and the records of a small shop with many faults."""
+    shop = Shop(seed=5, days=40, skus=60, lines_per_day=120, faults_per_day=3)
+    header, *records = b"".join(simulate(shop)[0].text()).splitlines(keepends=True)
+    return header, tuple(records)
+
+
+@cache
+def weeks_whole() -> Result:
+    header, records = weeks()
+    return run([("orders", [header, *records])], settings=WEEKS)
+
+
+def test_weeks_of_a_shop_with_faults_bring_alerts_of_most_detectors() -> None:
+    whole = weeks_whole()
+    alerts = [msgspec.json.decode(alert) for alert in whole.alerts]
+    assert len({alert["type"] for alert in alerts}) >= 8
+    assert {alert["incident"] for alert in alerts} == set(whole.incidents)
+    assert len({alert["id"] for alert in alerts}) == len(alerts)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_weeks_of_a_shop_in_pieces_and_with_restarts_are_the_same(seed: int) -> None:
+    header, records = weeks()
+    chance = random.Random(seed)
+    groups = [("orders", [header, *records])]
+    assert run(groups, chance, settings=WEEKS, pieces=300) == weeks_whole()
+    with folder_in_memory() as state:
+        assert run(groups, chance, state, WEEKS, pieces=200) == weeks_whole()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_weeks_of_a_shop_shuffled_within_the_lateness_are_the_same(seed: int) -> None:
+    header, records = weeks()
+    chance = random.Random(seed)
+
+    def arrival(text: bytes) -> float:
+        when = next(csv.reader([text.decode()]))[4]
+        return datetime.fromisoformat(when).timestamp() + chance.uniform(0, WEEKS_LATENESS_S)
+
+    shuffled = sorted(records, key=arrival)
+    assert shuffled != list(records)
+    result = run([("orders", [header, *shuffled])], chance, settings=WEEKS, pieces=100)
+    assert result.counts == weeks_whole().counts
+    assert_same_alerts(result, weeks_whole())
+
+
 def test_a_detector_with_other_options_starts_anew_after_a_restart() -> None:
     drawn = [(1, "", "85123A", n % 12 + 1, 0, False) for n in range(60)]
     ((name, records),) = shop(drawn, is_json=False)
@@ -249,10 +324,10 @@ def test_a_detector_with_other_options_starts_anew_after_a_restart() -> None:
     assert saved is not None
     again = Engine(other)
     checkpoint.restore(again, saved)
-    result, writer = Result(), RowWriter("jsonl", CONFIG.detectors[1].columns)
+    result, writer = Result(), row_writer()
     for outcome in again.feed(name, b"".join(records[40:]), True, NOW_US):
-        collect(result, again, outcome, writer)
-    collect(result, again, again.finish(), writer)
+        collect(result, outcome, writer)
+    collect(result, again.finish(), writer)
     for row in map(json.loads, result.rows):
         assert 0 < row["WindowSum"] <= 3 * row["WindowCount"]
     assert result.alerts or engine.scored

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import grown
 from crashes import folder_in_memory
 from oddlot import archive, config
 from oddlot.durable import POINTS
+from oddlot.engine.live import Live
 from oddlot.errors import ConfigError, StateLocked
 from oddlot.store import Store
 
@@ -24,6 +26,15 @@ KILLS = int(os.environ.get("ODDLOT_KILLS", "12"))
 # Points that this engine comes to only in a second start or with other settings.
 ELSEWHERE = {"open.orphan", "repair.move", "repair.flag", "files.rotate"}
 ELSEWHERE |= {"files.restore", "archive.restore"}
+
+
+STEADY = """
+source.path = "logs"
+source.dates = "iso"
+budget.false_alerts_per_day = 20
+archive.path = "archive"
+"""
+HOUR_US = 3_600_000_000
 
 
 @pytest.fixture
@@ -159,3 +170,114 @@ def test_a_kill_anywhere_changes_nothing_that_a_user_sees(folder: Path) -> None:
     report = json.loads(done.stdout.splitlines()[-1])
     assert set(report["reached"]) >= set(POINTS) - ELSEWHERE
     assert report["killed"] >= KILLS
+
+
+class Watched:
+    """A shop with a steady trade, 9 to 17 h, and one run after the other that watches it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.number = 0
+        (folder / "logs").mkdir()
+        (folder / "shop.toml").write_text(STEADY)
+        self.log = folder / "logs" / "orders-000001.csv"
+        self.log.write_text(
+            "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID\n"
+        )
+        self.start()
+
+    def start(self) -> None:
+        self.store = Store.open(self.folder / "state")
+        self.live = Live(config.load(self.folder / "shop.toml"), self.store, grown.START_US)
+
+    def stop(self, *, commits: bool) -> None:
+        if commits:
+            self.live.commit(grown.START_US, is_last=True)
+        self.live.close()
+        self.store.close()
+
+    def restart(self, *, commits: bool) -> None:
+        self.stop(commits=commits)
+        self.start()
+
+    def trade(self, day: int, first: float = 9.0, last: float = 17.0, every: float = 5.0) -> None:
+        """Append a line every few minutes of a day from `first` to `last` o'clock, and read."""
+        with self.log.open("a") as log:
+            for i in range(int((last - first) * 60 / every)):
+                minute = first * 60 + i * every
+                at = datetime(2011, 3, 1, tzinfo=UTC) + timedelta(days=day, minutes=minute)
+                sku = 21_730 + 100 * (self.number % 5)
+                log.write(f"{536_365 + self.number},{sku},MUG,{6 + self.number % 3},")
+                log.write(f"{at:%Y-%m-%d %H:%M:%S},2.5,{17_850 + self.number % 11}\n")
+                self.number += 1
+        while self.live.poll(grown.START_US):
+            pass
+
+    def stored(self) -> list[str]:
+        return [alert.id for alert in self.store.alerts() if alert.detector == "site_outage"]
+
+    def told(self) -> list[str]:
+        file = self.folder / "alerts" / "site_outage.jsonl"
+        return [json.loads(line)["id"] for line in file.read_text().splitlines()]
+
+    def alerts_at_the_end(self) -> list[str]:
+        """Stop; return every alert of the store, once each wherever alerts are kept."""
+        stored = sorted(alert.id for alert in self.store.alerts())
+        self.stop(commits=True)
+        kept = archive.query(self.folder / "archive", "SELECT id FROM alerts ORDER BY id")
+        assert kept.column("id").to_pylist() == stored
+        files = (self.folder / "alerts").glob("*.jsonl")
+        lines = [line for file in files for line in file.read_text().splitlines()]
+        assert sorted(json.loads(line)["id"] for line in lines) == stored
+        return stored
+
+
+def watch_an_outage(folder: Path, restarts: dict[str, bool]) -> list[str]:
+    """Let a shop fall silent at noon and come back after two nights; return its alerts.
+
+    Args:
+        folder: an empty one.
+        restarts: where to start anew, and whether with a checkpoint.
+    """
+    shop = Watched(folder)
+
+    def maybe_restart(place: str) -> None:
+        if place in restarts:
+            shop.restart(commits=restarts[place])
+
+    for day in range(30):
+        shop.trade(day)
+    shop.trade(30, last=12.0)
+    shop.live.idle()
+    assert shop.live.engine.counters()["pending"] == 0
+    shop.live.commit(grown.START_US)
+    shop.live.strike(HOUR_US // 4)
+    assert shop.stored() == []
+    shop.live.strike(5 * HOUR_US)
+    found = shop.stored()
+    assert found
+    for _ in range(2):
+        maybe_restart("silence")
+        shop.live.strike(5 * HOUR_US)
+        assert shop.stored() == found
+        assert sorted(shop.told()) == sorted(found)
+    shop.trade(32, last=9.001, every=0.01)  # some within a few seconds, which wait for the next
+    assert shop.live.engine.counters()["pending"] > 3
+    shop.live.commit(grown.START_US)
+    maybe_restart("first lines")
+    shop.trade(32, first=9.5)
+    maybe_restart("day")
+    shop.trade(33)
+    shop.live.idle()
+    return shop.alerts_at_the_end()
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_an_alert_about_a_silence_is_told_once_whatever_comes_then(
+    tmp_path: Path, commits: bool
+) -> None:
+    (tmp_path / "one").mkdir()
+    whole = watch_an_outage(tmp_path / "one", {})
+    for place in ("silence", "first lines", "day"):
+        (tmp_path / place).mkdir()
+        assert watch_an_outage(tmp_path / place, {place: commits}) == whole

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from msgspec import Meta
 
-from oddlot.detectors.contract import RULE_FOUND, Event, LineDetector
+from oddlot.detectors.contract import RULE_FOUND, TICK, Event, LineDetector
 from oddlot.durations import Duration, parse_duration
 from oddlot.engine.compiled import compiled
 
@@ -21,13 +21,13 @@ def _scan(rows, event, head, first, last, below, window_us, found):
         time_us = event[i].time_us
         while event[head].time_us < time_us - window_us:
             old = event[head]
-            if old.quantity < below:
+            if old.quantity < below and old.kind != TICK:
                 rows[old.sku]["sum"] -= old.quantity
                 rows[old.sku].count -= 1
             head += 1
         j = i
         while j < last and event[j].time_us == time_us:
-            if event[j].quantity < below:
+            if event[j].quantity < below and event[j].kind != TICK:
                 row = rows[event[j].sku]
                 row["sum"] += event[j].quantity
                 row.count += 1
@@ -37,7 +37,7 @@ def _scan(rows, event, head, first, last, below, window_us, found):
             out.fires = 0
             out["sum"] = 0
             out.count = 0
-            if event[k].quantity < below:
+            if event[k].quantity < below and event[k].kind != TICK:
                 row = rows[event[k].sku]
                 out.fires = 1
                 out["sum"] = row["sum"]

@@ -16,7 +16,8 @@ from oddlot.errors import StateError
 from oddlot.schema import LINE
 from oddlot.stored import Saved
 
-VERSION = 1
+VERSION = 2
+_LEARNED = {"rows", "shop", "past", "told"}  # arrays named <one of these>.<type of a detector>
 
 
 def save(engine: Engine, extra: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
@@ -28,7 +29,7 @@ def save(engine: Engine, extra: Mapping[str, Any]) -> tuple[bytes, dict[str, Any
     """
     numbers, arrays = engine.time.save()
     arrays |= {f"skus.{name}": array for name, array in engine.skus.save().items()}
-    arrays |= {f"past.{name}": array for name, array in engine.budget.save().items()}
+    arrays |= engine.budget.save()
     arrays |= engine.scoring.save(engine.skus.count)
     sources = []
     for source in engine.sources.values():
@@ -40,6 +41,7 @@ def save(engine: Engine, extra: Mapping[str, Any]) -> tuple[bytes, dict[str, Any
         "line": LINE.itemsize,
         "time": numbers,
         "detectors": _options(engine),
+        "incidents": engine.incidents.save(),
         "sources": sources,
         "read": dict(engine.read),
         "scored": dict(engine.scored),
@@ -67,12 +69,16 @@ def restore(engine: Engine, saved: Saved) -> dict[str, Any]:
     arrays = {
         key: array
         for key, array in saved.arrays.items()
-        if not (key.startswith(("rows.", "past.")) and key.partition(".")[2] in changed)
+        if not (
+            key.startswith(("rows.", "shop.", "past.", "told."))
+            and key.partition(".")[2] in changed
+        )
     }
     engine.time.restore(meta["time"], arrays)
     engine.skus.restore(_part(arrays, "skus."))
-    engine.budget.restore(_part(arrays, "past."))
+    engine.budget.restore(arrays)
     engine.scoring.restore(arrays)
+    engine.incidents.restore(meta["incidents"])
     for number, values in enumerate(meta["sources"]):
         tail = np.ascontiguousarray(arrays[f"tail.{number}"])
         engine.sources[values["name"]] = Source.restore(values, number, tail)

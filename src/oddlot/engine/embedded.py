@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,14 +11,15 @@ import msgspec
 import numpy as np
 
 from oddlot.alerts.budget import Budget
+from oddlot.alerts.incidents import Incidents
 from oddlot.alerts.make import make_alerts
 from oddlot.config import Config
 from oddlot.decode.decoder import Decoded
 from oddlot.decode.intern import SkuTable
-from oddlot.engine.event_time import EventTime, Released
-from oddlot.engine.scoring import Scoring, type_of
+from oddlot.engine.event_time import NEVER, EventTime, Released
+from oddlot.engine.scoring import Scored, Scoring, end_of_day, type_of
 from oddlot.engine.sources import Source, no_more
-from oddlot.schema import LINE, Alert, Lines, Reject
+from oddlot.schema import LINE, Alert, Incident, Lines, Reject
 
 # What is told of a line that is set aside: its numbers, and where its texts lie.
 _TOLD = (
@@ -35,12 +37,14 @@ class Outcome(msgspec.Struct, frozen=True):
         released: the lines that were scored.
         rows: what each rule found, by detector type.
         alerts: what the tests found within the budget.
+        incidents: those that are new or have changed.
         rejects: records that could not become lines, and lines that came too late.
     """
 
     released: Released
     rows: dict[str, Any]
     alerts: list[Alert]
+    incidents: list[Incident]
     rejects: list[Reject]
 
 
@@ -55,8 +59,10 @@ class Engine:
         time = config.time
         self.time = EventTime(time.lateness_us, time.max_skew_us, _HORIZON_US)
         self.scoring = Scoring(config.detectors)
-        tests = [type_of(d) for d in config.detectors if not d.is_rule]
-        self.budget = Budget(config.budget.false_alerts_per_day, tests)
+        tests = [(type_of(one), one.weight) for one in config.detectors if not one.is_rule]
+        weights = {name: config.budget.weight(name, own) for name, own in tests}
+        self.budget = Budget(weights, config.budget.own_oddities)
+        self.incidents = Incidents()
         self.read: Counter[int] = Counter()
         self.scored: Counter[int] = Counter()
         self.rejected: Counter[int] = Counter()
@@ -118,6 +124,26 @@ class Engine:
             rejects += self._set_aside(late, "late: older than the watermark when it came")
         return self._decide(released, rejects)
 
+    def strike(self, until_us: int | None = None) -> Outcome:
+        """Tell what is odd if no line comes until then; nothing of it is learned.
+
+        When a line does come, the engine goes on as if this had not been asked. What it then
+        finds again has the same id.
+
+        Args:
+            until_us: event time up to which the clock strikes; None for the end of the newest
+                line's day.
+        """
+        if until_us is None:
+            until_us = end_of_day(self.time.newest_us) if self.time.newest_us != NEVER else NEVER
+        nothing = Released(Lines(np.zeros(0, LINE), np.zeros(1, np.uint8)), np.zeros(0, np.int64))
+        kept = self.scoring, self.budget, self.incidents
+        self.scoring, self.budget, self.incidents = copy.deepcopy(kept)
+        try:
+            return self._decide(nothing, [], until_us)
+        finally:
+            self.scoring, self.budget, self.incidents = kept
+
     def give_up_waiting(self) -> list[Reject]:
         """Reject the lines ahead of the stream that never found company: the source has ended."""
         rejects: list[Reject] = []
@@ -126,35 +152,48 @@ class Engine:
             rejects += self._set_aside(one, "time must be near the stream's; it is far ahead")
         return rejects
 
-    def _decide(self, released: Released, rejects: list[Reject]) -> Outcome:
-        found = self.scoring.score(released, self.skus.count)
+    def _decide(
+        self, released: Released, rejects: list[Reject], until_us: int | None = None
+    ) -> Outcome:
+        scored = self.scoring.score(released, self.skus.count, until_us, self.skus.save())
         if len(self.sources) == 1:
             self.scored[0] += len(released.order)
         else:
             numbers = np.bincount(released.lines.line["source"][released.order])
             self.scored.update({i: n for i, n in enumerate(numbers.tolist()) if n})
         rows: dict[str, Any] = {}
-        alerts: list[Alert] = []
-        names = list(self.sources)
-        for detector, what in zip(self.scoring.detectors, found, strict=True):
+        made: list[tuple[Alert, int]] = []
+        self.budget.begin(scored.event)
+        for detector, found in zip(self.scoring.detectors, scored.found, strict=True):
             name = type_of(detector)
             if detector.is_rule:
-                rows[name] = what
-                continue
-            scoring = self.scoring
-            rate = self.budget.rate(name, scoring.event, scoring.first, scoring.last, what)
-            alerts += make_alerts(
-                name,
-                released.lines,
-                released.order,
-                what,
-                rate,
-                self.budget.share,
-                names,
-                self.config.alerts.language,
-            )
-        alerts.sort(key=lambda alert: (alert.time_us, alert.detector, alert.id))
-        return Outcome(released, rows, alerts, rejects)
+                rows[name] = found
+            elif len(scored.event):
+                made += self._alert(detector, found, scored, released)
+        made.sort(key=lambda one: (one[0].time_us, one[0].detector, one[0].id))
+        alerts, incidents = self.incidents.take(made, scored.event)
+        return Outcome(released, rows, alerts, incidents, rejects)
+
+    def _alert(
+        self, detector: Any, found: Any, scored: Scored, released: Released
+    ) -> list[tuple[Alert, int]]:
+        name = type_of(detector)
+        rate = self.budget.rate(name, scored.event, found, self.skus.count)
+        kept = np.flatnonzero(rate <= self.config.budget.false_alerts_per_day)
+        if len(kept) == 0:
+            return []
+        return make_alerts(
+            detector,
+            name,
+            released,
+            scored,
+            found[kept],
+            rate[kept],
+            self.budget.probability,
+            self.skus.code,
+            list(self.sources),
+            self.config.alerts.language,
+        )
 
     def _after_tomorrow(self, lines: Lines, now_us: int) -> tuple[Lines, list[Reject]]:
         limit = now_us + _AHEAD_OF_CLOCK_US

@@ -17,13 +17,15 @@ from oddlot.alerts.make import alert_row
 from oddlot.alerts.rows import RowWriter
 from oddlot.archive import Archive
 from oddlot.config import Config
+from oddlot.detectors.contract import TICK_US
 from oddlot.durable import StorageError
 from oddlot.engine import checkpoint
 from oddlot.engine.embedded import Engine, Outcome
-from oddlot.engine.event_time import pack
+from oddlot.engine.event_time import NEVER, pack
 from oddlot.engine.scoring import type_of
+from oddlot.engine.warm import compile_beside
 from oddlot.errors import StreamError
-from oddlot.schema import LINE, Alert, Lines, Reject
+from oddlot.schema import LINE, Alert, Incident, Lines, Reject
 from oddlot.store import Store
 from oddlot.streams.files import Files, Tail
 
@@ -31,6 +33,7 @@ _POLL_S = 0.05  # between two looks at a folder in which nothing is new
 _WORST_POLL_S = 5.0  # after errors in a row
 _ARCHIVE_LINES = 50_000  # lines in an archive file, about
 _ARCHIVE_US = 600_000_000  # or what came in ten minutes
+_DAY_US = 86_400_000_000
 _OVERHEAD = 10  # a checkpoint that takes a second is made every ten seconds at most
 
 
@@ -67,7 +70,9 @@ class Live:
         self.alerts = 0
         self._alerts: list[Alert] = []  # since the last checkpoint
         self._new: list[Alert] = []  # not in the store yet
+        self._changed: dict[str, Incident] = {}  # the same, as they now are
         self._shown: list[Alert] = []
+        self._foretold: dict[str, int] = {}  # ids of alerts by `strike`, with their times
         self._rejects: list[Reject] = []
         self._orders: list[Lines] = []
         self._order_count = 0
@@ -79,10 +84,11 @@ class Live:
             if detector.is_rule
         }
         saved = store.load()
-        extra: dict[str, Any] = {"positions": {}, "files": {}, "archive": ""}
+        extra: dict[str, Any] = {"positions": {}, "files": {}, "archive": "", "foretold": {}}
         if saved is not None:
             extra = checkpoint.restore(self.engine, saved)
             self._archive_name = extra["archive"]
+            self._foretold = extra["foretold"]
             # Not as JSON, which has no NaN for the price of a shop that names none.
             self._alerts = msgspec.msgpack.decode(
                 saved.arrays["alerts"].tobytes(), type=list[Alert]
@@ -114,6 +120,16 @@ class Live:
         self.keep(self.engine.finish())
         self.publish()
 
+    def strike(self, silent_us: int) -> None:
+        """Tell what is odd about a silence that has lasted so long; see `Engine.strike`."""
+        newest_us = self.engine.time.newest_us
+        if newest_us == NEVER:
+            return
+        outcome = self.engine.strike(newest_us + silent_us)
+        self.keep(outcome)
+        self._foretold |= {alert.id: alert.time_us for alert in outcome.alerts}
+        self.publish()
+
     def keep(self, outcome: Outcome) -> None:
         """Write the rows of rules, and keep the rest for the next commit."""
         released = outcome.released
@@ -126,14 +142,17 @@ class Live:
             line = released.lines.line[released.order]
             self._orders.append(pack([Lines(line, released.lines.text)]))
             self._order_count += len(line)
-        self._new += outcome.alerts
+        # What a silence has told already is found again when lines come after it.
+        self._new += [alert for alert in outcome.alerts if alert.id not in self._foretold]
+        self._changed |= {incident.id: incident for incident in outcome.incidents}
         self._rejects += outcome.rejects
 
     def publish(self) -> None:
         """Make new alerts durable at once; a restart finds them by their ids."""
-        if not self._new:
+        if not self._new and not self._changed:
             return
-        self.store.add_alerts(self._new)
+        self.store.add_alerts(self._new, list(self._changed.values()))
+        self._changed = {}
         for alert in self._new:
             row = alert_row(alert)
             if self.config.alerts.format == "jsonl":
@@ -161,12 +180,16 @@ class Live:
         if self.archive:
             self._write_archive(now_us, is_last)
         self.files.sync()
+        # Not the newest that came: until it is scored, the silence before it is not told for good.
+        old_us = self.engine.scoring.newest_us - _DAY_US
+        self._foretold = {one: at for one, at in self._foretold.items() if at >= old_us}
         meta, arrays = checkpoint.save(
             self.engine,
             {
                 "positions": self.tail.positions(),
                 "files": self.files.positions(),
                 "archive": self._archive_name,
+                "foretold": self._foretold,
             },
         )
         orders = pack(self._orders) if self._orders else Lines(np.zeros(0, LINE), np.zeros(0, "u1"))
@@ -235,6 +258,7 @@ def run(
     """
     with Store.open(Path(config.state.path), fresh=fresh) as store:
         live = Live(config, store, clock_us())
+        compile_beside(config.detectors)
         try:
             _loop(live, config, clock_us, sleep, should_stop, on_progress)
         finally:
@@ -252,6 +276,7 @@ def _loop(
     every_us = config.state.checkpoint_every_us
     idle_us = config.time.idle_us
     committed_us = heard_us = clock_us()
+    struck_us = heard_us
     is_idle = False
     is_dirty = False
     failures = 0
@@ -268,6 +293,10 @@ def _loop(
         elif idle_us is not None and not is_idle and now_us - heard_us >= idle_us:
             live.idle()
             is_idle = is_dirty = True
+            struck_us = heard_us
+        if is_idle and now_us - struck_us >= TICK_US:
+            live.strike(now_us - heard_us)
+            struck_us, is_dirty = now_us, True
         if is_dirty and now_us - committed_us >= every_us:
             is_dirty = not _commit(live, now_us)
             took_us = clock_us() - now_us

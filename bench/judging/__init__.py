@@ -1,0 +1,1 @@
+"""What the accuracy bench is made of: seeds, runs, scores, tables and plots."""

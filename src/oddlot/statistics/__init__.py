@@ -1,0 +1,1 @@
+"""Exact tails of count models, for kernels."""
