@@ -18,7 +18,8 @@ from oddlot.durable import POINTS
 from oddlot.engine import live
 from oddlot.store import Store
 
-HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,CustomerID,Country\n"
+HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+WRONG = ("12.5", "0.13", "125", "0.42", "0.01", "3.75", "7.5")  # for 1.25
 FILES = 3
 RECORDS = 400  # in each file
 PIECES = 8  # in which a file grows
@@ -27,12 +28,12 @@ STEP_US = 300_000  # the clock between two looks at it
 TOML = """
 source.path = "logs"
 source.dates = "iso"
-budget.false_alerts_per_day = 300
+budget.false_alerts_per_day = 6000
 archive.path = "archive"
 alerts.format = "{format}"
 state.checkpoint_every = "1s"
 [[detectors]]
-type = "quantity_spike"
+type = "price_error"
 [[detectors]]
 type = "low_quantity"
 """
@@ -46,7 +47,7 @@ def make(folder: Path, file_format: str = "jsonl") -> config.Config:
 
 
 def texts() -> list[bytes]:
-    """Return what the log files will hold: late lines, ties, rejects, quotes, and large orders."""
+    """Return what the log files will hold: late lines, ties, rejects, quotes, wrong prices."""
     chance = random.Random(4)
     second = 0
     files = []
@@ -59,12 +60,13 @@ def texts() -> list[bytes]:
             minute, odd = divmod(rest, 60)
             clock = f"2011-03-{day + 1:02d} {minute // 60:02d}:{minute % 60:02d}:{odd:02d}"
             quantity = "1,5" if at % 97 == 5 else str(chance.choice([1, 2, 6, 12]))
-            quantity = "74215" if at % 61 == 60 else quantity
+            is_wrong = at % 31 == 30
+            price = WRONG[(number * RECORDS + at) // 31 % len(WRONG)] if is_wrong else "1.25"
             sku = chance.choice(["85123A", "22423", '"8,5"', "47566"])
             rows.append(
-                f'{number}{at:05d},{sku},"A ""B"" é",{quantity},{clock},17850,United Kingdom\n'
+                f'{number}{at:05d},{sku},"A ""B"" é",{quantity},{clock},{price},17850,UK\n'
                 if quantity != "1,5"
-                else f'{number}{at:05d},{sku},x,"{quantity}",{clock},,\n'
+                else f'{number}{at:05d},{sku},x,"{quantity}",{clock},,,\n'
             )
         files.append("".join(rows).encode())
     return files

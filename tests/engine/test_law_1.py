@@ -247,20 +247,6 @@ def apart_from_place(alert: bytes) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in ("position", "number")}
 
 
-def test_alerts_come_at_all_and_as_many_with_restarts() -> None:
-    chance = random.Random(1)
-    drawn = [
-        (60, "", "85123A", chance.choice([6, 12]) if n % 50 else 74_215, n // 9 % 2, False)
-        for n in range(1, 300)
-    ]
-    groups = shop(drawn, is_json=False)
-    result = run(groups)
-    assert len(result.alerts) >= 5
-    assert len(result.rows) > 100
-    with folder_in_memory() as state:
-        assert run(groups, chance, state) == result
-
-
 @cache
 def weeks() -> tuple[bytes, tuple[bytes, ...]]:
     """Return the header and the records of a small shop with many faults."""

@@ -240,6 +240,7 @@ class NewSku(ShopDetector, frozen=True):
         align=True,
     )
     finds: ClassVar[str] = "new_sku"
+    weight: ClassVar[float] = 0.3  # most new codes have a neighbour: few can be told from slips
     reads_codes: ClassVar[bool] = True
     sentence: ClassVar[Mapping[str, str]] = {
         "en": (
