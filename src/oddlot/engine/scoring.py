@@ -20,14 +20,14 @@ _FIRST = np.zeros(1, np.int64)
 
 
 @inlined
-def _count_ticks(from_us, to_us, last_us):
-    """Return how many ticks there are after `from_us` up to `to_us`."""
+def _count_ticks(last_us, to_us):
+    """Return how many ticks there are after the last line up to `to_us`."""
     to_us = min(to_us, last_us + _LONGEST_US)
-    return max(0, to_us // TICK_US - from_us // TICK_US)
+    return max(0, to_us // TICK_US - last_us // TICK_US)
 
 
 @compiled
-def _count(line, order, last_us, struck_us, until_us, ticks):
+def _count(line, order, last_us, until_us, ticks):
     """Return how many events the lines and the ticks before them are, and until `until_us`."""
     count = len(order)
     if not ticks:
@@ -36,19 +36,19 @@ def _count(line, order, last_us, struck_us, until_us, ticks):
         time_us = line[order[i]].time_us
         if time_us != last_us:
             if last_us != _NEVER:
-                count += _count_ticks(max(last_us, struck_us), time_us, last_us)
+                count += _count_ticks(last_us, time_us)
             last_us = time_us
     if last_us != _NEVER and until_us != _NEVER:
-        count += _count_ticks(max(last_us, struck_us), until_us, last_us)
+        count += _count_ticks(last_us, until_us)
     return count
 
 
 @inlined
-def _strike(event, place, at, start, from_us, to_us, last_us):
-    """Append the ticks after `from_us` up to `to_us`; return the new end."""
-    for k in range(_count_ticks(from_us, to_us, last_us)):
+def _strike(event, place, at, start, last_us, to_us):
+    """Append the ticks after the last line up to `to_us`; return the new end."""
+    for k in range(_count_ticks(last_us, to_us)):
         out = event[at]
-        out.time_us = (from_us // TICK_US + 1 + k) * TICK_US
+        out.time_us = (last_us // TICK_US + 1 + k) * TICK_US
         out.quantity = 0
         out.price = np.nan
         out.invoice = 0
@@ -73,7 +73,7 @@ def _key(line, text):
 
 
 @compiled
-def _append(line, text, order, event, start, place, last_us, struck_us, until_us, ticks):
+def _append(line, text, order, event, start, place, last_us, until_us, ticks):
     """Append lines, and the ticks between them; return the end and the last line's time.
 
     Where there are ticks, lines of one instant are put in an order of their content, so that
@@ -88,7 +88,7 @@ def _append(line, text, order, event, start, place, last_us, struck_us, until_us
         while end < len(order) and line[order[end]].time_us == time_us:
             end += 1
         if ticks and time_us != last_us and last_us != _NEVER:
-            at = _strike(event, place, at, start, max(last_us, struck_us), time_us, last_us)
+            at = _strike(event, place, at, start, last_us, time_us)
         last_us = time_us
         if ticks:
             if end - i > key.shape[1]:
@@ -111,7 +111,7 @@ def _append(line, text, order, event, start, place, last_us, struck_us, until_us
             at += 1
         i = end
     if ticks and last_us != _NEVER and until_us != _NEVER:
-        at = _strike(event, place, at, start, max(last_us, struck_us), until_us, last_us)
+        at = _strike(event, place, at, start, last_us, until_us)
     return at, last_us
 
 
@@ -149,7 +149,6 @@ class Scoring:
         self._room: dict[int, Any] = {}
         self._has_ticks = any(not detector.is_rule for detector in self.detectors)
         self._time_us = _NEVER  # of the last line
-        self._struck_us = _NEVER  # up to when ticks after it were given
 
     @property
     def newest_us(self) -> int:
@@ -183,15 +182,14 @@ class Scoring:
             )
         until_us = _NEVER if until_us is None else until_us
         line, order = released.lines.line, released.order
-        count = _size(line, order, self._time_us, self._struck_us, until_us, self._has_ticks)
+        count = _size(line, order, self._time_us, until_us, self._has_ticks)
         self._make_room(count, skus)
         place = np.empty(count, np.int64)
         first = self._last
         self._last, self._time_us = _log(
             line, released.lines.text, order, self._event, first, place,
-            self._time_us, self._struck_us, until_us, self._has_ticks,
+            self._time_us, until_us, self._has_ticks,
         )  # fmt: skip
-        self._struck_us = max(until_us, _NEVER)
         results = []
         for i, detector in enumerate(self.detectors):
             if isinstance(detector, ShopDetector):
@@ -217,7 +215,7 @@ class Scoring:
         if room is None:
             room = np.zeros(1 << 8, detector.found)
         spelt: tuple[Any, ...] = ()
-        if codes is not None and getattr(detector, "reads_codes", False):
+        if codes is not None and detector.reads_codes:
             spelt = codes["names"], codes["offset"]
         room, count = detector.score(
             self._rows[i], self._shops[i], self._event, first, self._last, room, *spelt
@@ -249,7 +247,7 @@ class Scoring:
         start = min(self._heads, default=self._last)
         saved = {
             "event": self._event[start : self._last],
-            "clock": np.array([self._time_us, self._struck_us]),
+            "clock": np.array([self._time_us]),
         }
         for i, detector in enumerate(self.detectors):
             name = type_of(detector)
@@ -264,7 +262,7 @@ class Scoring:
         self._event = np.zeros(max(1 << 12, 2 * len(event)), EVENT)
         self._event[: len(event)] = event
         self._last = len(event)
-        self._time_us, self._struck_us = saved["clock"].tolist()
+        (self._time_us,) = saved["clock"].tolist()
         for i, detector in enumerate(self.detectors):
             name = type_of(detector)
             self._heads[i] = len(event)
