@@ -37,7 +37,7 @@ golden: $(installed) ## write the reference pages and the golden files anew; the
 
 lock: $(bin)/python ## write requirements.lock anew, with the newest versions that fit
 	@$(bin)/python -m venv .venv/lock && .venv/lock/bin/python -m pip install --quiet uv
-	.venv/lock/bin/uv pip compile pyproject.toml --group test --group build --universal \
+	.venv/lock/bin/uv pip compile pyproject.toml --all-extras --group test --group build --universal \
 		--upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 		--no-annotate --quiet --output-file requirements.lock
 

@@ -54,8 +54,8 @@ ORDER = (
     ("__main__",),
 )
 HEAVY = {
-    *("duckdb", "jinja2", "llvmlite", "numba", "numpy", "openpyxl", "pyarrow", "rich"),
-    "zstandard",
+    *("boto3", "botocore", "duckdb", "jinja2", "llvmlite", "numba", "numpy", "openpyxl"),
+    *("pyarrow", "rich", "starlette", "uvicorn", "zstandard"),
 }
 FORBIDDEN = {
     *("utils", "util", "common", "helpers", "helper", "base", "core", "manager", "factory"),
@@ -236,6 +236,7 @@ def _find(pattern: re.Pattern[str]) -> Iterator[str]:
 def _requirements() -> list[Requirement]:
     project = tomllib.loads(tree.read(Path("pyproject.toml")))
     listed = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
-    for group in project["dependency-groups"].values():
+    groups = (project["project"]["optional-dependencies"], project["dependency-groups"])
+    for group in (group for table in groups for group in table.values()):
         listed += group
     return [Requirement(text) for text in listed]
