@@ -75,6 +75,8 @@ def _command_page(main: click.Command) -> Iterator[str]:
 
 
 def _config_page(config: type) -> Iterator[str]:
+    from oddlot import sections
+
     yield f"{_NOTE}\n# The config file"
     yield "\nA file in TOML, each section a table. Everything may be left out."
     for name, section in get_type_hints(config).items():
@@ -84,7 +86,10 @@ def _config_page(config: type) -> Iterator[str]:
     yield "\n## [columns]\n"
     yield "A role of an order line and the name of its column in the source."
     yield "\n## [[detectors]]\n"
-    yield "One table for each: `type` and the options of that type, in [detectors](detectors.md).\n"
+    yield "One table for each: `type` and the options of that type, in [detectors](detectors.md)."
+    yield "\n## [[channels]]\n"
+    yield from _record(sections.Channel)
+    yield ""
 
 
 def _component_page(folder: str, types: tuple[str, ...]) -> Iterator[str]:

@@ -63,7 +63,7 @@ def refusal(text: str) -> str:
 
 def test_every_value_of_a_whole_file_arrives() -> None:
     shop = read(WHOLE)
-    assert shop.source.path == "/srv/shop/logs/*.csv"
+    assert shop.stream.path == "/srv/shop/logs/*.csv"
     assert (shop.settings.format, shop.settings.delimiter) == ("csv", ";")
     assert (shop.settings.encoding, shop.settings.dates) == ("iso-8859-1", "month-first")
     assert shop.settings.columns == {"quantity": "Qty"}
@@ -87,7 +87,7 @@ def test_an_empty_file_means_the_defaults() -> None:
     names = [type(detector).__module__.rpartition(".")[2] for detector in shop.detectors]
     assert tuple(names) == catalog.find_types("detectors", "ShopDetector")
     assert not any(detector.is_rule for detector in shop.detectors)
-    assert shop.source.path == "/srv/shop/logs"
+    assert shop.stream.path == "/srv/shop/logs"
     assert shop.time.lateness_us == 5_000_000
     assert shop.time.idle_us == 600_000_000
     assert shop.budget.false_alerts_per_day == 1.0
@@ -99,7 +99,7 @@ def test_an_empty_file_means_the_defaults() -> None:
     ("text", "expected"),
     [
         ("[tiem]", "shop.toml: key must be one of: source, columns, kinds, time, budget, "
-         "detectors, state, archive, alerts; got 'tiem' (did you mean time?)"),
+         "state, archive, alerts, detectors, channels; got 'tiem' (did you mean time?)"),
         ("time = 3", "shop.toml: time: must be a table; got 3"),
         ("[time]\nlatenes = '5s'", "shop.toml: time: key must be one of: lateness, max_skew, "
          "idle; got 'latenes' (did you mean lateness?)"),
@@ -282,7 +282,7 @@ def test_paths_in_a_file_start_from_its_folder(tmp_path: Path) -> None:
     shop = config.load(file)
     assert shop.place == str(file)
     assert shop.state.path == str(folder / "state")
-    assert glob.glob(shop.source.path) == [str(folder / "logs" / "a.csv")]
+    assert glob.glob(shop.stream.path) == [str(folder / "logs" / "a.csv")]
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ ORDER = (
     ("stored",),
     ("store", "archive", "alert_files", "arrow"),
     ("catalog",),
+    ("sections",),
     ("config",),
     ("engine.admission", "engine.sources"),
     ("engine.event_time",),

@@ -74,7 +74,7 @@ def check_type(folder: str, name: object, place: str) -> str:
     return name
 
 
-def build(folder: str, table: Mapping[str, Any], place: str) -> Any:
+def build(folder: str, table: Mapping[str, Any], place: str, known: Iterable[str] = ()) -> Any:
     """Turn a table such as {"type": "low_quantity", "below": 10} into an object.
 
     Imports only the module of that type.
@@ -83,6 +83,7 @@ def build(folder: str, table: Mapping[str, Any], place: str) -> Any:
         folder: folder of the package, such as "detectors".
         table: the type and the options of its class; options left out keep their defaults.
         place: what an error names, such as "shop.toml: detector 1".
+        known: other keys of the table, which an error lists too; the caller reads them.
 
     Raises:
         ConfigError: the type is unknown, or an option is unknown or wrong.
@@ -90,7 +91,9 @@ def build(folder: str, table: Mapping[str, Any], place: str) -> Any:
     name = check_type(folder, table.get("type"), place)
     module = importlib.import_module(f"oddlot.{folder}.{name}")
     options = {key: value for key, value in table.items() if key != "type"}
-    return convert(getattr(module, _class_name(name)), options, place)
+    record = getattr(module, _class_name(name))
+    check_keys(options, [*sorted(set(known) - {"type"}), *record.__struct_fields__], place)
+    return convert(record, options, place)
 
 
 def convert(record: type[T], table: object, place: str) -> T:

@@ -7,163 +7,35 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from oddlot import catalog
 from oddlot.decode.reading import Kinds, Settings
-from oddlot.durations import Duration, DurationOrOff, parse_duration
+from oddlot.durations import parse_duration
 from oddlot.errors import ConfigError
 from oddlot.schema import ROLES
+from oddlot.sections import Alerts, Archive, Budget, Channel, Source, State, Time
 
 __all__ = ["Config", "apply", "from_text", "load", "parse_duration"]
-
-_Path = Annotated[str, Meta(min_length=1, extra={"words": "a path"})]
-
-
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where order lines come from and how they are written.
-
-    Attributes:
-        type: a file name in streams/.
-        path: a folder or a glob of log files.
-        format: csv or jsonl; auto looks at the data.
-        delimiter: the character between fields; auto looks at the header.
-        encoding: auto takes each record as UTF-8, or else as ISO-8859-1.
-        dates: which comes first in 1/2/2011; auto looks at the data and asks if it must.
-    """
-
-    type: str = "files"
-    path: _Path = "logs"
-    format: Literal["auto", "csv", "jsonl"] = "auto"
-    delimiter: Annotated[
-        str, Meta(pattern=r'\A(auto|[^"\r\n])\Z', extra={"words": "auto or one character"})
-    ] = "auto"
-    encoding: Literal["auto", "utf-8", "iso-8859-1"] = "auto"
-    dates: Literal["auto", "iso", "month-first", "day-first"] = "auto"
-
-
-class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How event time moves on.
-
-    Attributes:
-        lateness: how long after a newer line a line may still arrive.
-        max_skew: how far ahead of the stream a line may be before it waits for company.
-        idle: after so long without a record the newest lines are released; "off" waits for ever.
-    """
-
-    lateness: Duration = "5s"
-    max_skew: Duration = "1d"
-    idle: DurationOrOff = "10m"
-
-    def __post_init__(self) -> None:
-        _check_durations(self, "lateness", "max_skew", "idle")
-
-    @property
-    def lateness_us(self) -> int:
-        """The lateness in microseconds."""
-        return parse_duration(self.lateness)
-
-    @property
-    def max_skew_us(self) -> int:
-        """The largest skew in microseconds."""
-        return parse_duration(self.max_skew)
-
-    @property
-    def idle_us(self) -> int | None:
-        """The idle time in microseconds; None if it is off."""
-        return None if self.idle == "off" else parse_duration(self.idle)
-
-
-class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the user accepts.
-
-    Attributes:
-        false_alerts_per_day: over the whole catalogue; above 0.
-        own_oddities: whether the shop has real oddities of its own, as real shops have: of what is
-            found only a part is then taken to be false. false in a shop that is simulated.
-        weights: a test's part of them, by its type, in proportion to those of the others; what
-            is not named keeps its own weight.
-    """
-
-    false_alerts_per_day: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
-    own_oddities: bool = True
-    weights: dict[str, Annotated[float, Meta(gt=0, le=1_000_000)]] = {}
-
-    def __post_init__(self) -> None:
-        known = catalog.find_types("detectors")
-        for name in self.weights:
-            if name not in known:
-                raise ConfigError(
-                    f"weights must name detectors: {', '.join(known)}; got {catalog.show(name)}"
-                    f"{catalog.suggest(name, known)}"
-                )
-
-    def weight(self, name: str, own: float) -> float:
-        """Return the weight of a test by its type; its own where none is set."""
-        return self.weights.get(name, own)
-
-
-class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a restart needs.
-
-    Attributes:
-        path: the folder of the store.
-        checkpoint_every: time between two checkpoints; above 0.
-    """
-
-    path: _Path = "state"
-    checkpoint_every: Duration = "5s"
-
-    def __post_init__(self) -> None:
-        _check_durations(self, "checkpoint_every")
-        if self.checkpoint_every_us == 0:
-            raise ConfigError(f"checkpoint_every must be above 0s; got {self.checkpoint_every!r}")
-
-    @property
-    def checkpoint_every_us(self) -> int:
-        """The time between two checkpoints in microseconds."""
-        return parse_duration(self.checkpoint_every)
-
-
-class Archive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Order lines and alerts as Parquet.
-
-    Attributes:
-        path: a folder; None keeps no archive.
-    """
-
-    path: _Path | None = None
-
-
-class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where alerts are written.
-
-    Attributes:
-        path: a folder.
-        format: jsonl or csv.
-        language: en or es, of the sentence that each alert says.
-    """
-
-    path: _Path = "alerts"
-    format: Literal["jsonl", "csv"] = "jsonl"
-    language: Literal["en", "es"] = "en"
 
 
 class Config(msgspec.Struct, frozen=True):
     """A whole config, checked; paths are joined to the folder of its file.
 
     Attributes:
+        stream: object of the class in streams/ that the source's type names.
         columns: role (schema.ROLES) to the name of the column in the source.
         detectors: objects of the classes in detectors/, in the order of the file.
+        channels: what alerts go out by, in the order of the file.
         place: the file as the user named it.
         folder: what relative paths were joined to.
         table: the config as written, which `apply` starts from.
     """
 
     source: Source
+    stream: Any
     columns: dict[str, str]
     kinds: Kinds
     time: Time
@@ -172,6 +44,7 @@ class Config(msgspec.Struct, frozen=True):
     state: State
     archive: Archive
     alerts: Alerts
+    channels: tuple[Channel, ...]
     place: str
     folder: Path
     table: dict[str, Any]
@@ -190,7 +63,6 @@ class Config(msgspec.Struct, frozen=True):
 
 
 _SECTIONS: dict[str, Any] = {
-    "source": Source,
     "kinds": Kinds,
     "time": Time,
     "budget": Budget,
@@ -198,7 +70,7 @@ _SECTIONS: dict[str, Any] = {
     "archive": Archive,
     "alerts": Alerts,
 }
-_KEYS = ("source", "columns", "kinds", "time", "budget", "detectors", "state", "archive", "alerts")
+_KEYS = ("source", "columns", *_SECTIONS, "detectors", "channels")
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -321,19 +193,63 @@ def _from_table(table: dict[str, Any], place: str, file: str, folder: Path) -> C
         name: catalog.convert(record, table.get(name, {}), f"{place}: {name}")
         for name, record in _SECTIONS.items()
     }
-    catalog.check_type("streams", sections["source"].type, f"{place}: source")
-    for name in ("source", "state", "archive", "alerts"):
-        path = sections[name].path
-        if path is not None:
-            sections[name] = msgspec.structs.replace(sections[name], path=_join(folder, path))
+    for name in ("state", "archive", "alerts"):
+        sections[name] = _place_in(folder, sections[name])
+    source, stream = _build_source(table.get("source", {}), f"{place}: source")
     return Config(
         **sections,
+        source=source,
+        stream=_place_in(folder, stream),
         columns=_read_columns(table.get("columns", {}), f"{place}: columns"),
         detectors=_build_detectors(table.get("detectors", []), place),
+        channels=_build_channels(table.get("channels", []), place),
         place=file,
         folder=folder,
         table=table,
     )
+
+
+def _place_in(folder: Path, record: Any) -> Any:
+    """Join the path of a section or component, if it has one, to the config's folder."""
+    path = getattr(record, "path", None)
+    return record if path is None else msgspec.structs.replace(record, path=_join(folder, path))
+
+
+def _build_source(table: object, place: str) -> tuple[Source, Any]:
+    """Split the table between what every source has and the options of its stream."""
+    table = {"type": "files", **_must_be_table(table, place)}
+    catalog.check_type("streams", table["type"], place)
+    common = set(Source.__struct_fields__)
+    source = catalog.convert(Source, {k: v for k, v in table.items() if k in common}, place)
+    options = {k: v for k, v in table.items() if k not in common or k == "type"}
+    return source, catalog.build("streams", options, place, known=common)
+
+
+def _build_channels(tables: object, place: str) -> tuple[Channel, ...]:
+    if not isinstance(tables, list):
+        raise ConfigError(
+            f"{place}: channels must be tables, each under [[channels]]; got {catalog.show(tables)}"
+        )
+    common = set(Channel.__struct_fields__) - {"notifier"}
+    channels: dict[str, Channel] = {}
+    for number, written in enumerate(tables, 1):
+        at = f"{place}: channel {number}"
+        table = _must_be_table(written, at)
+        catalog.check_type("notifiers", table.get("type"), at)
+        channel = catalog.convert(Channel, {k: v for k, v in table.items() if k in common}, at)
+        options = {k: v for k, v in table.items() if k not in common or k == "type"}
+        notifier = catalog.build("notifiers", options, at, known=common)
+        name = channel.name or channel.type
+        if name in channels:
+            raise ConfigError(f"{at}: name must differ from the others'; got {name!r} twice")
+        channels[name] = msgspec.structs.replace(channel, name=name, notifier=notifier)
+    return tuple(channels.values())
+
+
+def _must_be_table(table: object, place: str) -> Mapping[str, Any]:
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{place}: must be a table; got {catalog.show(table)}")
+    return table
 
 
 def _build_detectors(tables: object, place: str) -> tuple[Any, ...]:
@@ -362,15 +278,13 @@ def _default_detectors() -> list[dict[str, str]]:
 
 
 def _read_columns(table: object, place: str) -> dict[str, str]:
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{place}: must be a table; got {catalog.show(table)}")
-    catalog.check_keys(table, ROLES, place)
-    for role, column in table.items():
+    catalog.check_keys(_must_be_table(table, place), ROLES, place)
+    for role, column in _must_be_table(table, place).items():
         if not isinstance(column, str) or not column:
             raise ConfigError(
                 f"{place}: {role} must be the name of a column; got {catalog.show(column)}"
             )
-    return dict(table)
+    return dict(_must_be_table(table, place))
 
 
 def _join(folder: Path, path: str) -> str:
@@ -379,14 +293,3 @@ def _join(folder: Path, path: str) -> str:
     if home.is_absolute() or not glob.has_magic(path):
         return str(folder / home)
     return str(Path(glob.escape(str(folder))) / home)
-
-
-def _check_durations(record: object, *names: str) -> None:
-    for name in names:
-        text = getattr(record, name)
-        if text == "off":
-            continue
-        try:
-            parse_duration(text)
-        except ConfigError as error:
-            raise ConfigError(f"{name} {error}") from None

@@ -28,11 +28,11 @@ def describe(config: Config) -> Iterator[str]:
         ConfigError: the folder is not there, or its files cannot be understood.
     """
     source = config.source
-    folder = WatchedFolder(source.path)
+    folder = WatchedFolder(config.stream.path)
     found = [entry for entry in folder.look() if entry.is_wanted and entry.size]
     yield _entry("config", config.place)
     files = "no files yet" if not found else f"{len(found):,} file{'s'[: len(found) - 1]}"
-    yield _entry("source", f"{source.path} ({source.type}, {files})")
+    yield _entry("source", f"{config.stream.path} ({source.type}, {files})")
     if found:
         newest = max(found, key=lambda entry: (entry.changed_ns, entry.path))
         yield from _describe_reading(folder.join(newest.path), config)

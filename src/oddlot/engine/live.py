@@ -27,7 +27,7 @@ from oddlot.engine.warm import compile_beside
 from oddlot.errors import StreamError
 from oddlot.schema import LINE, Alert, Incident, Lines, Reject
 from oddlot.store import Store
-from oddlot.streams.files import Files, Tail
+from oddlot.streams.files import Tail
 
 _POLL_S = 0.05  # between two looks at a folder in which nothing is new
 _WORST_POLL_S = 5.0  # after errors in a row
@@ -99,7 +99,7 @@ class Live:
         self.files.restore(extra["files"])
         if self.archive:
             self.archive.restore(self._archive_name)
-        self.tail: Tail = Files(path=config.source.path).open(extra["positions"])
+        self.tail: Tail = config.stream.open(extra["positions"])
 
     def poll(self, now_us: int) -> bool:
         """Read what is new and take it through the steps; return whether there was anything.

@@ -32,7 +32,9 @@ class Files(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     written between the two.
     """
 
-    path: Annotated[str, Meta(description="A folder, a file, or a pattern: logs/**/*.csv.")]
+    path: Annotated[str, Meta(description="A folder, a file, or a pattern: logs/**/*.csv.")] = (
+        "logs"
+    )
     size: Annotated[int, Meta(ge=2, description="Bytes in a chunk, at most.")] = 1 << 20
     longest: Annotated[
         int, Meta(ge=1, description="Bytes in a line; one still longer comes in pieces.")
