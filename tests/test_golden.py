@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from oddlot.catalog import find_types
 from oddlot.config import from_text
 from oddlot.detect import detect
 from oddlot.simulate import Shop, write_shop
 
-DETECTORS = '[[detectors]]\ntype = "low_quantity"\n[[detectors]]\ntype = "quantity_spike"\n'
+DETECTORS = "".join(f'[[detectors]]\ntype = "{name}"\n' for name in find_types("detectors"))
 
 
 @pytest.mark.golden

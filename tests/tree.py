@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-CODE = ("src", "tests", "bench", "docs")
+CODE = ("src", "tests", "bench", "docs", "deploy")
 
 
 @cache

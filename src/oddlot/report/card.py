@@ -49,6 +49,8 @@ def describe(story: Story, tracks: Sequence[Track], speaker: Speaker) -> dict[st
         badges.append(speaker.say("reversed", after=speaker.after(incident.reversed_after_us)))
     if incident.doubled:
         badges.append(speaker.say("doubled", times=incident.doubled + 1))
+    if incident.pair:
+        badges.append(speaker.say("pair", sku=incident.pair))
     panels = []
     for track in tracks:
         of_it = next((alert for alert in story.alerts if alert.sku == track.sku), worst)
