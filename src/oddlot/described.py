@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from oddlot.config import Config, load
+from oddlot.decode.reading import Reading
 from oddlot.engine import checkpoint
+from oddlot.engine import sources as engine_sources
 from oddlot.engine.embedded import Engine
 from oddlot.engine.scoring import type_of
 from oddlot.errors import ConfigError
@@ -22,21 +24,18 @@ _WIDTH = 12
 
 
 def describe(config: Config) -> Iterator[str]:
-    """Yield lines that say what was understood; looks into the newest log file, if any.
+    """Yield lines that say what was understood; looks at the newest file or the oldest records.
 
     Raises:
-        ConfigError: the folder is not there, or its files cannot be understood.
+        ConfigError: the folder or stream is not there, or what it holds cannot be understood.
     """
-    source = config.source
-    folder = WatchedFolder(config.stream.path)
-    found = [entry for entry in folder.look() if entry.is_wanted and entry.size]
     yield _entry("config", config.place)
-    files = "no files yet" if not found else f"{len(found):,} file{'s'[: len(found) - 1]}"
-    yield _entry("source", f"{config.stream.path} ({source.type}, {files})")
-    if found:
-        newest = max(found, key=lambda entry: (entry.changed_ns, entry.path))
-        yield from _describe_reading(folder.join(newest.path), config)
-    else:
+    reading = _describe_files(config) if config.source.type == "files" else _describe_shards(config)
+    is_known = False
+    for entry in reading:
+        is_known = is_known or entry.startswith("read as")
+        yield entry
+    if not is_known:
         for role in ROLES:
             if role in config.columns:
                 yield _entry("", f"{role} = {config.columns[role]}")
@@ -45,6 +44,8 @@ def describe(config: Config) -> Iterator[str]:
     yield from _describe_detectors(config)
     yield _entry("state", f"{config.state.path} (checkpoint every {config.state.checkpoint_every})")
     yield _entry("alerts", f"{config.alerts.path} ({config.alerts.format})")
+    if config.channels:
+        yield _entry("channels", ", ".join(f"{c.name} ({c.type})" for c in config.channels))
     yield _entry("archive", config.archive.path or "none")
 
 
@@ -64,10 +65,49 @@ def archive_folder(path: str) -> Path:
     return Path(config.archive.path)
 
 
-def _describe_reading(path: str, config: Config) -> Iterator[str]:
-    reading = Source.open(path, config.settings).reading
+def _describe_files(config: Config) -> Iterator[str]:
+    folder = WatchedFolder(config.stream.path)
+    found = [entry for entry in folder.look() if entry.is_wanted and entry.size]
+    files = "no files yet" if not found else f"{len(found):,} file{'s'[: len(found) - 1]}"
+    yield _entry("source", f"{config.stream.path} ({config.source.type}, {files})")
+    if found:
+        newest = max(found, key=lambda entry: (entry.changed_ns, entry.path))
+        reading = Source.open(folder.join(newest.path), config.settings).reading
+        yield from _describe_reading(reading, Path(newest.path).name)
+
+
+def _describe_shards(config: Config) -> Iterator[str]:
+    """Say what stream it is, and how its oldest records are read, if there are any."""
+    options = config.stream
+    oldest = msgspec.structs.replace(options, start="trim_horizon", leases="")
+    with oldest.open() as reader:
+        shards = len(reader.live(0))
+        region = options.access.region or "region of the AWS configuration"
+        yield _entry(
+            "source",
+            f"{options.name} ({config.source.type}, {region}, {shards} "
+            f"shard{'s'[: shards - 1]} to begin with)",
+        )
+        yield _entry("", f"start {options.start}, hold {options.hold}")
+        if options.leases:
+            yield _entry("", f"shared by leases in {options.leases}")
+        chunks = [chunk for poll in range(1, 4) for chunk in reader.poll(poll * 1_000_000)]
+        problems = list(reader.problems.values())
+    for problem in problems:
+        yield _entry("", problem)
+    for chunk in chunks:
+        shard = engine_sources.Source(chunk.partition, 0)
+        for _ in shard.feed_patiently(chunk.data, chunk.end, config.settings, None):
+            pass
+        if shard.decoder is not None:
+            yield from _describe_reading(shard.decoder.reading, chunk.partition)
+            return
+    yield _entry("", shard.problem if chunks else "no records yet")
+
+
+def _describe_reading(reading: Reading, name: str) -> Iterator[str]:
     form = {"csv": f"CSV, delimiter {reading.delimiter!r}", "jsonl": "JSON Lines"}[reading.format]
-    yield _entry("read as", f"{form}, dates {reading.dates} (from {Path(path).name})")
+    yield _entry("read as", f"{form}, dates {reading.dates} (from {name})")
     for role in ROLES:
         if role in reading.columns:
             yield _entry("", f"{role:<12} {reading.columns[role]}")

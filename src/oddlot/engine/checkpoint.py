@@ -28,6 +28,8 @@ def save(engine: Engine, extra: Mapping[str, Any]) -> tuple[bytes, dict[str, Any
         extra: JSON-able values of the caller's, such as the positions of the stream.
     """
     numbers, arrays = engine.time.save()
+    held, held_arrays = engine.alignment.save()
+    arrays |= held_arrays
     arrays |= {f"skus.{name}": array for name, array in engine.skus.save().items()}
     arrays |= engine.budget.save()
     arrays |= engine.scoring.save(engine.skus.count)
@@ -40,6 +42,7 @@ def save(engine: Engine, extra: Mapping[str, Any]) -> tuple[bytes, dict[str, Any
         "version": VERSION,
         "line": LINE.itemsize,
         "time": numbers,
+        "held": held,
         "detectors": _options(engine),
         "incidents": engine.incidents.save(),
         "sources": sources,
@@ -75,6 +78,7 @@ def restore(engine: Engine, saved: Saved) -> dict[str, Any]:
         )
     }
     engine.time.restore(meta["time"], arrays)
+    engine.alignment.restore(meta.get("held", {}), arrays)  # not in states of earlier versions
     engine.skus.restore(_part(arrays, "skus."))
     engine.budget.restore(arrays)
     engine.scoring.restore(arrays)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from oddlot.alerts.make import make_alerts
 from oddlot.config import Config
 from oddlot.decode.decoder import Decoded
 from oddlot.decode.intern import SkuTable
+from oddlot.engine.alignment import Alignment
 from oddlot.engine.event_time import NEVER, EventTime, Released
 from oddlot.engine.scoring import Scored, Scoring, end_of_day, type_of
 from oddlot.engine.sources import Source, no_more
@@ -58,6 +59,7 @@ class Engine:
         self.skus = SkuTable(config.kinds)
         time = config.time
         self.time = EventTime(time.lateness_us, time.max_skew_us, _HORIZON_US)
+        self.alignment = Alignment(time.max_skew_us)
         self.scoring = Scoring(config.detectors)
         tests = [(type_of(one), one.weight) for one in config.detectors if not one.is_rule]
         weights = {name: config.budget.weight(name, own) for name, own in tests}
@@ -91,6 +93,37 @@ class Engine:
         for decoded in source.feed(data, is_last, self.config.settings, more):
             yield self.take(decoded, source.number, now_us)
 
+    def hold(self, partition: str, data: Any, is_last: bool, now_us: int) -> list[Reject]:
+        """Take the next bytes of one partition of several through decode only; see `align`.
+
+        Args:
+            partition: the shard.
+            data: whole records, each with its line end.
+            is_last: whether what the decoder still holds is a record.
+            now_us: as for `feed`.
+
+        Returns:
+            The records that could not become lines.
+        """
+        source = self.source(partition)
+        rejects: list[Reject] = []
+        decoders = (one.decoder for one in self.sources.values() if one.decoder is not None)
+        like = next((decoder.reading for decoder in decoders), None)
+        for decoded in source.feed_patiently(data, is_last, self.config.settings, like):
+            lines, more = self._count_in(decoded, source.number, now_us)
+            rejects += more
+            self.alignment.hold(partition, lines)
+        return rejects
+
+    def align(self, live: Collection[str]) -> Iterator[Outcome]:
+        """Order, score and decide the lines held of which no partition can bring older ones.
+
+        Args:
+            live: see `Alignment.hand_on`.
+        """
+        for lines in self.alignment.hand_on(live):
+            yield self._order(lines, [])
+
     def source(self, partition: str) -> Source:
         """Return a partition's source, made at first sight."""
         source = self.sources.get(partition)
@@ -101,13 +134,19 @@ class Engine:
 
     def take(self, decoded: Decoded, source: int, now_us: int) -> Outcome:
         """Order, score and decide a decoded batch."""
+        return self._order(*self._count_in(decoded, source, now_us))
+
+    def _count_in(self, decoded: Decoded, source: int, now_us: int) -> tuple[Lines, list[Reject]]:
         lines, rejects = decoded.lines, decoded.rejects
         self.read[source] += len(lines) + len(rejects)
         lines, early = self._after_tomorrow(lines, now_us)
-        self.skus.intern(lines)
-        too_late, given_up = self.time.admit(lines)
         rejects = rejects + early
         self.rejected[source] += len(rejects)
+        return lines, rejects
+
+    def _order(self, lines: Lines, rejects: list[Reject]) -> Outcome:
+        self.skus.intern(lines)
+        too_late, given_up = self.time.admit(lines)
         for one in given_up:
             self.rejected[int(one.line["source"][0])] += 1
             reason = "time must be near the stream's; it is far ahead, and too many lines wait"
@@ -225,6 +264,11 @@ class Engine:
             rejects.append(Reject(names[source], position, number, reason, data[:256], len(data)))
         return rejects
 
+    @property
+    def problems(self) -> dict[str, str]:
+        """Partitions whose layout cannot be told yet, and why."""
+        return {name: source.problem for name, source in self.sources.items() if source.problem}
+
     def counters(self) -> dict[str, int]:
         """Return the totals: read = scored + late + rejected + duplicate + pending, always."""
         return {
@@ -233,7 +277,7 @@ class Engine:
             "late": self.time.late.total(),
             "rejected": self.rejected.total(),
             "duplicate": self.time.duplicate.total(),
-            "pending": self.time.pending,
+            "pending": self.time.pending + self.alignment.held,
         }
 
 

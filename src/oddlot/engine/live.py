@@ -17,6 +17,7 @@ from oddlot.alerts.make import alert_row
 from oddlot.alerts.rows import RowWriter
 from oddlot.archive import Archive
 from oddlot.config import Config
+from oddlot.delivery import Deliveries
 from oddlot.detectors.contract import TICK_US
 from oddlot.durable import StorageError
 from oddlot.engine import checkpoint
@@ -25,9 +26,12 @@ from oddlot.engine.event_time import NEVER, pack
 from oddlot.engine.scoring import type_of
 from oddlot.engine.warm import compile_beside
 from oddlot.errors import StreamError
+from oddlot.outbox import router
 from oddlot.schema import LINE, Alert, Incident, Lines, Reject
 from oddlot.store import Store
+from oddlot.streams.chunks import Chunk
 from oddlot.streams.files import Tail
+from oddlot.streams.shard_reader import ShardReader
 
 _POLL_S = 0.05  # between two looks at a folder in which nothing is new
 _WORST_POLL_S = 5.0  # after errors in a row
@@ -68,6 +72,7 @@ class Live:
         self.files = AlertFiles(Path(config.alerts.path), config.alerts.format)
         self.archive = Archive(Path(config.archive.path)) if config.archive.path else None
         self.alerts = 0
+        self.deliveries: Deliveries | None = None
         self._alerts: list[Alert] = []  # since the last checkpoint
         self._new: list[Alert] = []  # not in the store yet
         self._changed: dict[str, Incident] = {}  # the same, as they now are
@@ -99,7 +104,8 @@ class Live:
         self.files.restore(extra["files"])
         if self.archive:
             self.archive.restore(self._archive_name)
-        self.tail: Tail = config.stream.open(extra["positions"])
+        self.tail: Tail | ShardReader = config.stream.open(extra["positions"])
+        self.shards = self.tail if isinstance(self.tail, ShardReader) else None
 
     def poll(self, now_us: int) -> bool:
         """Read what is new and take it through the steps; return whether there was anything.
@@ -110,13 +116,32 @@ class Live:
         """
         chunks = self.tail.poll(now_us)
         for chunk in chunks:
-            for outcome in self.engine.feed(chunk.partition, chunk.data, chunk.end, now_us):
+            if self.shards is None:
+                for outcome in self.engine.feed(chunk.partition, chunk.data, chunk.end, now_us):
+                    self.keep(outcome)
+            else:
+                self._hold(self.shards, chunk, now_us)
+        is_news = bool(chunks)
+        if self.shards is not None:
+            live = self.shards.live(now_us)
+            for outcome in self.engine.align(live):
+                is_news = True
                 self.keep(outcome)
+            self.shards.pause(self.engine.alignment.ahead(live))
         self.publish()
-        return bool(chunks)
+        return is_news
+
+    def _hold(self, shards: ShardReader, chunk: Chunk, now_us: int) -> None:
+        """Take the next records of one shard, and tell of each that is none by what number."""
+        for reject in self.engine.hold(chunk.partition, chunk.data, chunk.end, now_us):
+            number = shards.find(reject.source, reject.position)
+            reason = f"{reject.reason} (sequence number {number})" if number else reject.reason
+            self._rejects.append(msgspec.structs.replace(reject, reason=reason))
 
     def idle(self) -> None:
         """Release the newest lines: nothing has come for long."""
+        for outcome in self.engine.align(()):
+            self.keep(outcome)
         self.keep(self.engine.finish())
         self.publish()
 
@@ -166,6 +191,11 @@ class Live:
         self._new = []
 
     @property
+    def is_troubled(self) -> bool:
+        """Whether shards cannot be read at present, so that their silence means nothing."""
+        return self.shards is not None and bool(self.shards.problems)
+
+    @property
     def is_archived(self) -> bool:
         """Whether the archive has all that was scored."""
         return self.archive is None or not (self._orders or self._alerts)
@@ -197,6 +227,8 @@ class Live:
         arrays["alerts"] = np.frombuffer(msgspec.msgpack.encode(self._alerts), np.uint8)
         self.store.commit(meta, arrays, [], self._rejects, self.engine.counters())
         self._rejects = []
+        if self.shards is not None:
+            self.shards.committed()
 
     def _write_archive(self, now_us: int, is_last: bool) -> None:
         is_due = self._order_count >= _ARCHIVE_LINES or now_us - self._archived_us >= _ARCHIVE_US
@@ -225,7 +257,9 @@ class Live:
             self.tail.unread,
             self.alerts,
             shown,
-            self.tail.problems,
+            self.tail.problems
+            | self.engine.problems
+            | (self.deliveries.problems if self.deliveries else {}),
         )
 
     def close(self) -> None:
@@ -256,8 +290,13 @@ def run(
     Raises:
         ConfigError: the folder or its files' layout; StateError: the state folder.
     """
-    with Store.open(Path(config.state.path), fresh=fresh) as store:
+    route = router(config.channels, clock_us)
+    with (
+        Store.open(Path(config.state.path), fresh=fresh, route=route) as store,
+        Deliveries(config, clock_us) as deliveries,
+    ):
         live = Live(config, store, clock_us())
+        live.deliveries = deliveries
         compile_beside(config.detectors)
         try:
             _loop(live, config, clock_us, sleep, should_stop, on_progress)
@@ -275,7 +314,7 @@ def _loop(
 ) -> None:
     every_us = config.state.checkpoint_every_us
     idle_us = config.time.idle_us
-    committed_us = heard_us = clock_us()
+    committed_us = heard_us = now_us = clock_us()
     struck_us = heard_us
     is_idle = False
     is_dirty = False
@@ -287,9 +326,11 @@ def _loop(
         except StreamError:
             failures += 1
             heard = False
-        now_us = clock_us()
+        looked_us, now_us = now_us, clock_us()
         if heard:
             heard_us, is_idle, is_dirty = now_us, False, True
+        elif live.is_troubled:
+            heard_us += now_us - looked_us  # nothing can be heard: that is no silence
         elif idle_us is not None and not is_idle and now_us - heard_us >= idle_us:
             live.idle()
             is_idle = is_dirty = True

@@ -11,9 +11,11 @@ import numpy as np
 from oddlot.decode.decoder import Decoded, Decoder
 from oddlot.decode.layout import look
 from oddlot.decode.reading import Reading, Settings
+from oddlot.errors import ConfigError
 from oddlot.schema import Bytes
 
 _OPENING = 1 << 20  # bytes in which a header and a first record must have come
+_PATIENCE = 100  # and lines, where records of others may come first
 
 
 def no_more() -> bytes:
@@ -29,6 +31,7 @@ class Source:
         self.name = name
         self.number = number
         self.decoder: Decoder | None = None
+        self.problem = ""  # why its layout cannot be told yet
         self._opening = b""
 
     def feed(
@@ -47,6 +50,45 @@ class Source:
             self.decoder = self._decoder(reading, self._opening[:skip])
             data, self._opening = memoryview(self._opening)[skip:], b""
         yield from self.decoder.feed(data, is_last)
+
+    def feed_patiently(
+        self, data: Any, is_last: bool, settings: Settings, like: Reading | None
+    ) -> Iterator[Decoded]:
+        """Decode the next whole records; wait for some that tell the layout.
+
+        A record that is no order line, such as the first one of a shard, holds up nothing: it
+        becomes a reject when others have told the layout.
+
+        Args:
+            data: what follows the bytes that came before.
+            is_last: whether what is left without a line end is a record.
+            settings: what the user declared.
+            like: the layout of another shard of the stream; JSON Lines are read like it.
+
+        Raises:
+            ConfigError: so much has come that the layout itself must be wrong.
+        """
+        if self.decoder is not None:
+            yield from self.decoder.feed(data, is_last)
+            return
+        if like is not None and like.format == "jsonl":
+            self.decoder = self._decoder(like, b"")
+            data, self._opening, self.problem = self._opening + bytes(data), b"", ""
+            yield from self.decoder.feed(data, is_last)
+            return
+        opening = self._opening = _put_order_first(self._opening + bytes(data))
+        try:
+            reading, skip = look(self.name, opening, no_more, settings)
+        except ConfigError as error:
+            if len(opening) > _OPENING or opening.count(b"\n") > _PATIENCE:
+                raise
+            self.problem = str(error)
+            return
+        self.problem = ""
+        self.decoder = self._decoder(reading, opening[:skip])
+        self._opening = b""
+        # Whole records: what is left of one has no line end to wait for.
+        yield from self.decoder.feed(memoryview(opening)[skip:], True)
 
     def _can_look(self, is_last: bool) -> bool:
         # A header and a record, each with its line end, unless there is no more to come.
@@ -79,3 +121,14 @@ class Source:
             numbers = values["decoder"]
             source.decoder.restore(numbers | {"head": numbers["head"].encode("latin-1")}, tail)
         return source
+
+
+def _put_order_first(opening: bytes) -> bytes:
+    """Move the first line that is a JSON object to the front, if others come before it."""
+    at = 0
+    while 0 <= at < len(opening) and not opening.startswith(b"{", at):
+        at = opening.find(b"\n{", at) + 1 or -1
+        if at > 0:
+            end = opening.find(b"\n", at) + 1 or len(opening)
+            return opening[at:end] + opening[:at] + opening[end:]
+    return opening

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from types import TracebackType
 from typing import Annotated, Any, Self
 
 import msgspec
@@ -73,13 +72,15 @@ class Tail:
     of first sight, unless both grow; different series take turns.
 
     Attributes:
-        counts: `truncated` files that began anew in place; `copies` set aside, because they
-            repeat what was read; `long_lines` that came in pieces; `lost` bytes, which were
-            seen and vanished before they could be read.
+        counts: `truncated` files that began anew in place; `copies` set aside, as they repeat what
+            was read; `long_lines` that came in pieces; `lost` bytes, seen and gone before read.
+        takes_one: whether a file of a single line is read when it has not changed for long; not,
+            where that is a header. To be set before the first poll.
     """
 
     def __init__(self, files: Files, positions: Mapping[str, Any]) -> None:
         self.counts = Counter[str](truncated=0, copies=0, long_lines=0, lost=0)
+        self.takes_one = False
         self._files = files
         self._patience_us = parse_duration(files.patience)
         self._folder = WatchedFolder(files.path)
@@ -102,12 +103,7 @@ class Tail:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -128,9 +124,10 @@ class Tail:
         found |= {f.position.path: f.problem for f in self._known.values() if f.problem}
         return found
 
-    def positions(self) -> dict[str, dict[str, Any]]:
-        """Return where to read on, by partition, behind everything that was handed out."""
-        return {name: msgspec.to_builtins(file.store()) for name, file in self._known.items()}
+    def positions(self, names: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Return where to read on behind what was handed out, of all partitions or of these."""
+        known = self._known if names is None else [one for one in names if one in self._known]
+        return {name: msgspec.to_builtins(self._known[name].store()) for name in known}
 
     def poll(self, now_us: int) -> list[Chunk]:
         """Look at the folder and return what is new, an empty list if nothing is.
@@ -239,7 +236,7 @@ class Tail:
             text = self._handles.open(entry.path, entry.place)
             if text is None:
                 return
-            opening = find_opening(text, is_still=is_still)
+            opening = find_opening(text, is_still=is_still, takes_one=self.takes_one)
             stranger.is_short = opening is None and not is_still
             stranger.is_settled = True
             if opening is None:
@@ -347,6 +344,9 @@ class Tail:
                 file.expect_nothing()
             elif chunk is not None and chunk.part == "start":
                 self.counts["long_lines"] += 1
+            if self.takes_one and (before := file.refine()):
+                self._openings[before].remove(file)
+                self._follow(file)
         except OSError as error:
             errors.append(failed(file.position.path, error))
             file.problem = str(errors[-1])

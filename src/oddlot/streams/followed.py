@@ -70,6 +70,7 @@ class FollowedFile:
         self.grown = turn
         self.still_us = 0  # since when the file has not changed
         self.problem = ""  # why it cannot be read on
+        self.is_brief = True  # its first lines may not be in the opening yet
         self.series = find_series(position.path)
         self._changed_ns = 0
         self._before: bytes | None = None  # the bytes before the offset; None: only their hash
@@ -195,6 +196,20 @@ class FollowedFile:
             return None
         return not length or digest(data) == self.store().last
 
+    def refine(self) -> str:
+        """Take the first lines into the opening, if they were not complete when it was made.
+
+        Returns:
+            What the opening was, if it is another one now, or "".
+        """
+        opening = find_opening(self.text, is_still=False) if self.text and self.is_brief else None
+        if opening is None:
+            return ""
+        self.is_brief = False
+        before = self.position.opening
+        self.position.opening, self.position.opening_size = opening
+        return before if before != opening[0] else ""
+
     def begins_like(self, text: Text) -> bool:
         """Tell whether a text begins as this one does, as far as the shorter of them goes."""
         if self.text is None or self.position.is_packed:
@@ -255,7 +270,7 @@ def digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
-def find_opening(text: Text, *, is_still: bool) -> tuple[str, int] | None:
+def find_opening(text: Text, *, is_still: bool, takes_one: bool = False) -> tuple[str, int] | None:
     """Return a hash of a file's first lines, to tell files apart, and how many bytes these are.
 
     Of JSON Lines the first line counts, of anything else the first two, because files of one
@@ -264,6 +279,7 @@ def find_opening(text: Text, *, is_still: bool) -> tuple[str, int] | None:
     Args:
         text: the file.
         is_still: whether to take an unfinished line for finished.
+        takes_one: whether one line will then do, where two are looked for.
 
     Returns:
         None while the lines are not complete.
@@ -273,10 +289,11 @@ def find_opening(text: Text, *, is_still: bool) -> tuple[str, int] | None:
     count = 1 if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else 2
     lines = head.split(b"\n", count)
     is_complete = len(lines) > count or len(head) == _OPENING
-    if not is_complete and not (is_over and len(lines) == count and lines[-1]):
+    is_enough = bool(lines[0]) if takes_one else len(lines) == count and bool(lines[-1])
+    if not is_complete and not (is_over and is_enough):
         return None
     # Without the last line end, which may be missing now and written later.
-    opening = b"\n".join(lines[:count]).removesuffix(b"\r")
+    opening = b"\n".join(lines[:count] if is_complete else filter(None, lines)).removesuffix(b"\r")
     return digest(opening), len(opening)
 
 
