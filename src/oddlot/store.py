@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ __all__ = ("Saved", "Store", "Stored")
 LOCK = "oddlot.lock"
 KEPT = 3  # checkpoints, so that two damaged ones cost only a longer replay
 REJECTS_KEPT = 10_000
+# Names the channels that an alert goes out by, each with the clock in microseconds.
+Route = Callable[[Alert], Iterable[tuple[str, int]]]
 ROW_FILE = re.compile(r"rows-(\d+)-\d+\.bin")
 
 
@@ -42,16 +44,29 @@ class Store(Stored):
     """
 
     def __init__(
-        self, folder: Path, connection: sqlite3.Connection, lock: Lock, crash: Crash
+        self,
+        folder: Path,
+        connection: sqlite3.Connection,
+        lock: Lock,
+        crash: Crash,
+        route: Route | None = None,
     ) -> None:
         super().__init__(folder, connection)
         self._lock = lock
+        self._route = route
         self._crash = crash
         self._owner = 0
         self._broken = False
 
     @classmethod
-    def open(cls, folder: Path, *, fresh: bool = False, crash: Crash | None = None) -> Store:
+    def open(
+        cls,
+        folder: Path,
+        *,
+        fresh: bool = False,
+        crash: Crash | None = None,
+        route: Route | None = None,
+    ) -> Store:
         """Open a state folder for writing, made if need be; nobody else can until closed.
 
         Args:
@@ -59,6 +74,8 @@ class Store(Stored):
             fresh: set every checkpoint aside in quarantine/ and begin with none; alerts stay,
                 unless the database itself is damaged, which then goes there whole.
             crash: called at each boundary, for tests; None reads ODDLOT_CRASH_AT.
+            route: puts each new alert into the outbox, in the alert's own transaction; None
+                sends nothing.
 
         Raises:
             StateLocked: another process uses the folder.
@@ -74,7 +91,7 @@ class Store(Stored):
         except BaseException:
             lock.release()
             raise
-        store = cls(folder, connection, lock, crash)
+        store = cls(folder, connection, lock, crash, route)
         try:
             store._own()
             if fresh:
@@ -143,17 +160,24 @@ class Store(Stored):
         self._crash("commit.done")
         return epoch
 
-    def add_alerts(self, alerts: Sequence[Alert], incidents: Sequence[Incident] = ()) -> int:
+    def add_alerts(
+        self,
+        alerts: Sequence[Alert],
+        incidents: Sequence[Incident] = (),
+        rejects: Sequence[Reject] = (),
+    ) -> int:
         """Make alerts durable between two checkpoints; returns how many were new.
 
         Args:
             alerts: since the last call; one whose id is known already is left as it was.
             incidents: those that are new or have changed, as they now are.
+            rejects: those whose records no checkpoint of ours will count, since Flink's do.
 
         Raises:
             StorageError, StateLocked: as `commit`.
         """
         with self._transaction():
+            self._insert_rejects(rejects)
             self._crash("sql.alerts")
             self._sql.executemany(
                 f"REPLACE INTO incident ({tables.INCIDENT_COLUMNS})"  # noqa: S608
@@ -254,9 +278,18 @@ class Store(Stored):
             " ON CONFLICT (id) DO NOTHING",
             map(tables.alert_row, alerts),
         )
-        return sql.execute(
-            "INSERT INTO outbox (alert) SELECT number FROM alert WHERE number > ?", (last,)
-        ).rowcount
+        added = dict(sql.execute("SELECT id, number FROM alert WHERE number > ?", (last,)))
+        if self._route is not None:
+            sql.executemany(
+                "INSERT INTO outbox (channel, alert, added_us) VALUES (?, ?, ?)",
+                [
+                    (channel, added[alert.id], now_us)
+                    for alert in {one.id: one for one in reversed(alerts)}.values()
+                    if alert.id in added
+                    for channel, now_us in self._route(alert)
+                ],
+            )
+        return len(added)
 
     def _insert_rejects(self, rejects: Sequence[Reject]) -> None:
         if not rejects:
@@ -324,6 +357,7 @@ def _open_tables(folder: Path, fresh: bool, crash: Crash) -> sqlite3.Connection:
                 raise _lost(folder, f"there is {stray[-1]}, but nothing is in {DATABASE}")
             crash("open.schema")
             tables.create(connection)
+        tables.upgrade(connection)
         tables.check_version(connection, path)
     except BaseException:
         connection.close()

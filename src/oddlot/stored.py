@@ -62,6 +62,56 @@ class Checkpoint(msgspec.Struct, frozen=True):
         return is_typed and self.digest() == self.proof
 
 
+class Delivery(msgspec.Struct, frozen=True):
+    """How far an alert has come on its way out by one channel.
+
+    Attributes:
+        alert: the alert's id.
+        channel: the channel's name.
+        state: pending, sent or dead.
+        tries: how often it was tried.
+        added_us: the clock when it was put into the outbox.
+        next_us: no try of it before; 0 for any time.
+        done_us: the clock when it was sent or given up; None while it is pending.
+        error: why the last try failed; "" where it did not.
+    """
+
+    alert: str
+    channel: str
+    state: str
+    tries: int
+    added_us: int
+    next_us: int
+    done_us: int | None
+    error: str
+
+
+class ChannelState(msgspec.Struct, frozen=True):
+    """How a channel that was ever used does.
+
+    Attributes:
+        name: as in the config.
+        pending, sent, dead: how many alerts are so.
+        oldest_us: the clock when the oldest pending one was added; None where none is.
+        sent_us: the clock at its last success; None where there was none.
+        failures: how many tries in a row have failed.
+        next_us: no try before; 0 for any time.
+        error: why the last try failed; "" where it did not.
+        is_off: whether the receiver said that it is gone for good; a new start tries again.
+    """
+
+    name: str
+    pending: int
+    sent: int
+    dead: int
+    oldest_us: int | None
+    sent_us: int | None
+    failures: int
+    next_us: int
+    error: str
+    is_off: bool
+
+
 class Stored:
     """A state folder, open for reading, also while a writer has it.
 
@@ -179,22 +229,67 @@ class Stored:
         with self._translated():
             return [Reject(*row) for row in self._sql.execute(text, (limit,))]
 
+    def deliveries(
+        self,
+        *,
+        alert: str = "",
+        incident: str = "",
+        channel: str = "",
+        state: str = "",
+        limit: int = 1000,
+    ) -> list[Delivery]:
+        """Read how far alerts have come on their way out, the newest first.
+
+        Args:
+            alert, incident: only of the alert or incident with this id; "" for all.
+            channel: only by the channel of this name; "" for all.
+            state: only those that are pending, sent or dead; "" for all.
+            limit: at most so many.
+        """
+        wanted = {"id": alert, "incident": incident, "channel": channel, "state": state}
+        wanted = {name: value for name, value in wanted.items() if value}
+        text = (
+            "SELECT id, channel, state, tries, added_us, next_us, done_us, error"  # noqa: S608
+            " FROM outbox JOIN alert ON number = alert"
+            f" WHERE {' AND '.join(f'{name} = ?' for name in wanted) or 'true'}"
+            " ORDER BY alert DESC, channel LIMIT ?"
+        )
+        with self._translated():
+            rows = self._sql.execute(text, (*wanted.values(), limit)).fetchall()
+        return [Delivery(*row) for row in rows]
+
+    def channels(self) -> list[ChannelState]:
+        """Tell how each channel that was ever used does, by name."""
+        with self._translated():
+            rows = self._sql.execute(
+                "SELECT name, count(alert), coalesce(sent, 0), coalesce(dead, 0), min(added_us),"
+                " sent_us, coalesce(failures, 0), coalesce(channel.next_us, 0),"
+                " coalesce(channel.error, ''), coalesce(is_off, false)"
+                " FROM (SELECT name FROM channel UNION SELECT channel FROM outbox"
+                " WHERE state = 'pending') LEFT JOIN channel USING (name) LEFT JOIN outbox"
+                " ON outbox.channel = name AND outbox.state = 'pending' GROUP BY name ORDER BY name"
+            ).fetchall()
+        names = ChannelState.__struct_fields__
+        states = [dict(zip(names, row, strict=True)) for row in rows]
+        return [ChannelState(**{**state, "is_off": bool(state["is_off"])}) for state in states]
+
     def counts(self) -> dict[str, int]:
         """Count what is stored, beside the counters as given to `commit`.
 
         Returns:
-            The counters, and: checkpoint (the newest epoch), alerts_kept, alerts_unsent,
-            rejects_kept, rejects_total.
+            The counters, and: checkpoint (the newest epoch), alerts_kept, alerts_unsent and
+            alerts_dead (each once for each of its channels), rejects_kept, rejects_total.
         """
         with self._translated():
             counters = self._sql.execute("SELECT name, value FROM counter ORDER BY name")
             own = self._sql.execute(
                 "SELECT (SELECT value FROM about WHERE name = 'epoch'),"
                 " (SELECT count(*) FROM alert),"
-                " (SELECT count(*) FROM outbox WHERE sent_us IS NULL),"
+                " (SELECT count(*) FROM outbox WHERE state = 'pending'),"
+                " (SELECT coalesce(sum(dead), 0) FROM channel),"
                 " (SELECT count(*) FROM reject)"
             ).fetchone()
-            names = ("checkpoint", "alerts_kept", "alerts_unsent", "rejects_kept")
+            names = ("checkpoint", "alerts_kept", "alerts_unsent", "alerts_dead", "rejects_kept")
             return {
                 **dict(counters.fetchall()),
                 **dict(zip(names, own, strict=True)),

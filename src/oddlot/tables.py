@@ -13,9 +13,39 @@ from oddlot.durable import StorageError
 from oddlot.errors import OddlotError, StateError, StateLocked
 from oddlot.schema import Alert, Incident
 
-VERSION = 2
+VERSION = 3
+_UPGRADABLE = 2  # the version before, which a writer brings up to date
 APPLICATION = 0x4F44444C  # "ODDL": this SQLite file is ours
 
+# The outbox's own tables, since version 3. A row for each channel that an alert goes out by; the
+# rows of one message with several alerts name its first alert as their message.
+OUTBOX = """
+CREATE TABLE outbox (
+    channel TEXT NOT NULL,
+    alert INTEGER NOT NULL REFERENCES alert (number),
+    state TEXT NOT NULL DEFAULT 'pending',
+    added_us INTEGER NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    next_us INTEGER NOT NULL DEFAULT 0,
+    done_us INTEGER,
+    message INTEGER,
+    error TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (channel, alert)
+) WITHOUT ROWID;
+CREATE INDEX outbox_by_alert ON outbox (alert);
+CREATE INDEX outbox_pending ON outbox (channel, alert) WHERE state = 'pending';
+CREATE TABLE channel (
+    name TEXT PRIMARY KEY,
+    sent INTEGER NOT NULL DEFAULT 0,
+    dead INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    next_us INTEGER NOT NULL DEFAULT 0,
+    sent_us INTEGER,
+    error TEXT NOT NULL DEFAULT '',
+    is_off INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX incident_by_last ON incident (last_us);
+"""
 SCHEMA = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO about VALUES ('epoch', 0), ('owner', 0);
@@ -72,11 +102,6 @@ CREATE TABLE incident (
     pair TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX incident_by_severity ON incident (severity);
-CREATE TABLE outbox (
-    alert INTEGER PRIMARY KEY REFERENCES alert (number),
-    sent_us INTEGER
-);
-CREATE INDEX outbox_unsent ON outbox (alert) WHERE sent_us IS NULL;
 CREATE TABLE reject (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     source TEXT NOT NULL,
@@ -165,6 +190,11 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: must be of version {VERSION} or older; got {found}, written by a newer"
             " Oddlot. Install that one"
         )
+    if found == _UPGRADABLE:
+        raise StateError(
+            f"{path}: must be of version {VERSION}; got {found}, written by an older Oddlot."
+            " `oddlot run` brings it up to date"
+        )
     if found < VERSION:
         raise StateError(f"{path}: must be of version {VERSION}; got {found}. {ADVICE_LOST}")
 
@@ -175,8 +205,19 @@ def create(connection: sqlite3.Connection) -> None:
     A database copied without its log must not look like one that never held anything.
     """
     stamps = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
-    connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {stamps} COMMIT;")
+    connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {OUTBOX} {stamps} COMMIT;")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring the tables of version 2 up to date, all or nothing; leave any other version alone.
+
+    Version 2 had no channels, so its outbox named every alert and sent none: it goes.
+    """
+    if version(connection) == _UPGRADABLE:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; DROP TABLE outbox; {OUTBOX} PRAGMA user_version = {VERSION}; COMMIT;"
+        )
 
 
 def is_sound(connection: sqlite3.Connection) -> bool:
