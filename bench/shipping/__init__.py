@@ -1,0 +1,1 @@
+"""What bench/aws.py ships lines with and to."""

@@ -1,0 +1,1 @@
+"""The reference pipeline on AWS, part by part; app.py puts it together."""

@@ -1,0 +1,1 @@
+"""What runs inside AWS: the Lambda function that publishes alerts."""
