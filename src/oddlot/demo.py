@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +35,7 @@ from oddlot.streams.chunks import read_file
 _DAYS = 90
 _LINES_PER_DAY = 2000
 _FAULTS_PER_DAY = 0.6
+_GOODBYE_SECONDS = 5.0  # for the dashboard to end by itself
 _PATIENCE_SECONDS = 20.0  # for the engine, once everything is written
 _CONFIG = """
 [time]
@@ -88,6 +96,7 @@ class Demo:
             ConfigError: the file cannot be read, or the folder is in use.
         """
         self._is_kept = folder is not None
+        self._dashboard: _Dashboard | None = None
         self.folder = _make_folder(folder)
         self._seconds = seconds
         self._faults: list[Fault] | None = None
@@ -126,7 +135,34 @@ class Demo:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._dashboard is not None:
+            self._dashboard.close()
         self._remove()
+
+    def open_dashboard(self, *, opens_browser: bool = True) -> str:
+        """Serve the dashboard in a process of its own, and open a browser where there is a screen.
+
+        Returns at once: the socket listens already, and what comes to it waits for the process.
+
+        Args:
+            opens_browser: False only puts the link into the story.
+
+        Returns:
+            The link, which is good for one browser.
+        """
+        self._dashboard = _Dashboard(self.folder / "shop.toml")
+        self.story.insert(-1, f"Dashboard: {self._dashboard.link}")
+        if opens_browser:
+            self._dashboard.open_browser()
+        return self._dashboard.link
+
+    def stay(self, say: Callable[[str], None]) -> None:
+        """Keep the dashboard until Ctrl-C, where a person may look at it; else return at once."""
+        if self._dashboard is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return
+        say(f"The dashboard stays until Ctrl-C: {self._dashboard.link}")
+        with contextlib.suppress(KeyboardInterrupt):
+            self._dashboard.wait()
 
     def mark(self, alert: Alert) -> str:
         """Return a note where the alert found a planted fault, else nothing."""
@@ -193,6 +229,51 @@ class Demo:
     def _remove(self) -> None:
         if not self._is_kept:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class _Dashboard:
+    """`python -m oddlot.web` as a child that ends with us."""
+
+    def __init__(self, config: Path) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        key = secrets.token_urlsafe(32)
+        home = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        # All of the demonstration's time is in view at once.
+        self.link = f"{home}login?key={key}&next=%2F%3Frange%3D90d"
+        self._listener.set_inheritable(True)
+        log = config.with_name("dashboard.log").open("wb")
+        self._child = subprocess.Popen(  # noqa: S603  # ourselves
+            [sys.executable, "-m", "oddlot.web", str(config), str(self._listener.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            pass_fds=[self._listener.fileno()],
+            start_new_session=True,  # Ctrl-C is ours; it ends when its standard input does
+        )
+        log.close()
+        assert self._child.stdin is not None  # noqa: S101  # it is a pipe
+        with contextlib.suppress(BrokenPipeError):  # it died at once: the engine goes on alone
+            self._child.stdin.write(key.encode() + b"\n")
+            self._child.stdin.flush()
+        self._listener.close()
+
+    def open_browser(self) -> None:
+        names = ("DISPLAY", "WAYLAND_DISPLAY")
+        if sys.platform == "darwin" or any(map(os.environ.get, names)):
+            threading.Thread(target=webbrowser.open, args=(self.link,), daemon=True).start()
+
+    def wait(self) -> None:
+        self._child.wait()
+
+    def close(self) -> None:
+        if self._child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._child.stdin.close()
+        try:
+            self._child.wait(timeout=_GOODBYE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
 
 
 class _Follower:

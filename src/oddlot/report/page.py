@@ -70,7 +70,8 @@ def write_page(
         language: "en" or "es".
     """
     speaker = Speaker(language)
-    style = (resources.files("oddlot.report") / "page.css").read_text("utf-8")
+    folder = resources.files("oddlot.report")
+    style = "".join((folder / name).read_text("utf-8") for name in ("chart.css", "page.css"))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     name = ", ".join(path.rpartition("/")[2] for path in run.files)
     cards = [describe(story, series.of(story) if series else [], speaker) for story in stories]

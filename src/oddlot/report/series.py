@@ -116,7 +116,7 @@ class Track:
         if not is_near.any():
             return
         line, day, places = line[is_near], day[is_near], places[is_near]
-        self._count(line, day)
+        self.count(line, day)
         if self.sku == WHOLE_SHOP:
             slot = line["time_us"] // SLOT_US - self.first_slot
             np.add.at(self.slots, slot[(slot >= 0) & (slot < len(self.slots))], 1)
@@ -142,7 +142,13 @@ class Track:
             if row.invoice != self._invoice:
                 self._then.append(row)
 
-    def _count(self, line: Any, day: Any) -> None:
+    def count(self, line: Any, day: Any) -> None:
+        """Count lines by day.
+
+        Args:
+            line: shape (lines,), records with kind, quantity and price, in event-time order.
+            day: shape (lines,), the place of each one's day in `days`.
+        """
         days, quantity, price = self.days, line["quantity"], line["price"]
         is_sale = (line["kind"] == SALE) & (quantity > 0)
         is_first = days["lines"] == 0

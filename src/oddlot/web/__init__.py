@@ -1,0 +1,1 @@
+"""The dashboard: what `oddlot run` has stored, in a browser."""
