@@ -7,7 +7,7 @@ installed := .venv/installed
 ODDLOT_DATA ?= $(abspath $(wildcard ../shared/data))
 export ODDLOT_DATA
 
-.PHONY: targets install demo test lint format bench golden lock clean
+.PHONY: targets install demo test lint format bench golden lock clean browser
 
 targets: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -17,7 +17,7 @@ install: $(installed) ## make .venv with the exact versions of requirements.lock
 demo: $(installed) ## simulate a shop with faults, replay it sped up, watch the engine find them
 	@$(bin)/oddlot demo
 
-test: $(installed) ## run the tests
+test: $(installed) browser ## run the tests
 	@$(bin)/python -m pytest
 
 lint: $(installed) ## check style, format and types
@@ -44,6 +44,16 @@ lock: $(bin)/python ## write requirements.lock anew, with the newest versions th
 clean: ## remove .venv, caches and build outputs
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests docs bench -name __pycache__ -prune -exec rm -rf {} +
+
+# The dashboard's tests drive a real Chromium, which Debian packages; only root can install it.
+browser:
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing chromium for the dashboard's tests ..."; \
+		{ apt-get -qq update && \
+			DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium; \
+		} >/dev/null || echo "chromium could not be installed"; \
+	else echo "chromium is not installed: the tests in a browser will be skipped"; fi
 
 $(bin)/python:
 	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ def pages() -> dict[Path, str]:
         types = catalog.find_types(folder)
         if types:
             made[f"{folder}.md"] = "\n".join(_component_page(folder, types))
+    made["agent.md"] = "\n".join(_agent_page())
     names = sorted({*made, *(page.name for page in REFERENCE.glob("*.md"))} - {"README.md"})
     made["README.md"] = "\n".join(_index_page(names))
     return {REFERENCE / name: text for name, text in made.items()}
@@ -92,6 +94,28 @@ def _config_page(config: type) -> Iterator[str]:
     yield ""
 
 
+def _agent_page() -> Iterator[str]:
+    from oddlot.agent import options
+
+    yield f"{_NOTE}\n# The options of agent.json"
+    yield "\nFor what they mean together see [the how-to](../howto/agent.md)."
+    tables: list[tuple[str, type]] = [
+        ("At the top", options.AgentOptions),
+        ("In a flow", options.FlowOptions),
+        *((f"dataProcessingOptions: {name}", step) for name, step in options.STEPS.items()),
+    ]
+    for heading, record in tables:
+        yield f"\n## {heading}\n"
+        yield from _record(record)
+    for heading, unused in (
+        ("at the top", options.UNUSED),
+        ("in a flow", options.UNUSED_IN_FLOW),
+    ):
+        yield f"\n## Accepted without meaning, {heading}\n\n| option | why |\n|---|---|"
+        yield from (f"| `{name}` | {_cell(why)} |" for name, why in unused.items())
+    yield ""
+
+
 def _component_page(folder: str, types: tuple[str, ...]) -> Iterator[str]:
     yield f"{_NOTE}\n# {folder.capitalize()}"
     for name in types:
@@ -108,6 +132,8 @@ def _record(record: type) -> Iterator[str]:
     hints = get_type_hints(record, include_extras=True)
     rows = []
     for field in msgspec.structs.fields(record) if issubclass(record, msgspec.Struct) else ():
+        if field.name == "notifier":  # no option: what the others are read into
+            continue
         meaning = meanings.get(field.name) or _description(hints[field.name])
         if field.default is not msgspec.NODEFAULT:
             default = f"`{_toml(field.default)}`"
@@ -151,7 +177,7 @@ def _toml(value: object) -> str:
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, str):
-        return f'"{value}"'
+        return json.dumps(value, ensure_ascii=False)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

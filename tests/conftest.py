@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).parent.parent
+pytest_plugins = ["loopback.fixtures"]
 _STALE_SECONDS = 14 * 86_400
 
 

@@ -98,8 +98,8 @@ def test_an_empty_file_means_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[tiem]", "shop.toml: key must be one of: source, columns, kinds, time, budget, "
-         "state, archive, alerts, detectors, channels; got 'tiem' (did you mean time?)"),
+        ("[tiem]", "shop.toml: key must be one of: source, columns, kinds, time, budget, state, "
+         "archive, alerts, web, flink, detectors, channels; got 'tiem' (did you mean time?)"),
         ("time = 3", "shop.toml: time: must be a table; got 3"),
         ("[time]\nlatenes = '5s'", "shop.toml: time: key must be one of: lateness, max_skew, "
          "idle; got 'latenes' (did you mean lateness?)"),

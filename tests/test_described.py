@@ -17,6 +17,7 @@ from oddlot.described import describe
 from oddlot.detectors.contract import EVENT, FOUND
 from oddlot.engine import checkpoint
 from oddlot.engine.embedded import Engine
+from oddlot.errors import ConfigError
 from oddlot.stored import Stored
 
 
@@ -64,5 +65,5 @@ def test_a_told_threshold_is_where_the_restored_budget_begins_to_alert(watched: 
 
 def test_a_source_that_has_no_folder_is_refused_by_name(tmp_path: Path) -> None:
     shop = config.from_text('[source]\npath = "nowhere"', "shop.toml", tmp_path)
-    with pytest.raises(config.ConfigError, match="nowhere"):
+    with pytest.raises(ConfigError, match="nowhere"):
         list(describe(shop))

@@ -13,6 +13,7 @@ from crashes import alert, arrays, fill, folder_in_memory, reject
 from oddlot import tables
 from oddlot.durable import StorageError
 from oddlot.errors import StateError
+from oddlot.schema import Alert
 from oddlot.store import REJECTS_KEPT, Store
 
 
@@ -67,14 +68,28 @@ def test_an_alert_comes_out_as_it_went_in(store: Store) -> None:
     assert [repr(found) for found in store.alerts(newest=False)] == [repr(alert(1)), repr(rule)]
 
 
-def test_an_alert_given_twice_is_kept_once_and_sent_once(store: Store) -> None:
+def test_an_alert_given_twice_is_kept_once_and_goes_out_once_a_channel(folder: Path) -> None:
+    def route(alert: Alert) -> list[tuple[str, int]]:
+        return [("one", 7), ("two", 7)] if alert.sku != "SKU0" else [("one", 7)]
+
+    with Store.open(folder, route=route) as store:
+        add_some_twice(store)
+        assert store.counts()["alerts_unsent"] == 4 + 3
+        found = [(one.alert[-1:], one.channel, one.added_us) for one in store.deliveries()]
+        assert found == [
+            *(("4", "one", 7), ("4", "two", 7), ("3", "one", 7), ("2", "one", 7), ("2", "two", 7)),
+            *(("1", "one", 7), ("1", "two", 7)),
+        ]
+    with Store.open(folder / "no channels") as store:
+        add_some_twice(store)
+        assert store.counts()["alerts_unsent"] == 0
+
+
+def add_some_twice(store: Store) -> None:
     assert store.add_alerts([alert(1), alert(2), alert(1)]) == 2
     assert store.add_alerts([alert(2, text="another"), alert(3)]) == 1
     store.commit(b"{}", {}, [alert(1), alert(3), alert(4)])
     assert list(store.alerts(newest=False)) == [alert(number) for number in (1, 2, 3, 4)]
-    assert store.counts()["alerts_unsent"] == 4
-    rows = store._sql.execute("SELECT count(*), count(DISTINCT alert) FROM outbox").fetchone()
-    assert rows == (4, 4)
 
 
 def test_alerts_come_by_time_in_pages_and_by_what_was_asked(store: Store) -> None:
@@ -249,6 +264,35 @@ def test_a_database_that_forgot_commits_is_no_silent_new_beginning(folder: Path)
             continue
         assert saved is not None
         assert saved.meta == b"%d" % saved.epoch
+
+
+def test_a_database_of_version_2_is_brought_up_to_date_with_all_that_is_in_it(
+    folder: Path,
+) -> None:
+    fill(folder, 3)
+    with sqlite3.connect(folder / "oddlot.sqlite") as database:
+        database.executescript(
+            "DROP TABLE outbox; DROP TABLE channel; DROP INDEX incident_by_last;"
+            "CREATE TABLE outbox (alert INTEGER PRIMARY KEY REFERENCES alert (number),"
+            " sent_us INTEGER); CREATE INDEX outbox_unsent ON outbox (alert);"
+            "INSERT INTO outbox (alert) SELECT number FROM alert; PRAGMA user_version = 2"
+        )
+    database.close()
+    with pytest.raises(StateError, match="`oddlot run` brings it up to date"):
+        Store.read(folder)
+    with Store.open(folder) as store:
+        saved = store.load()
+        assert saved is not None
+        assert saved.epoch == 3
+        assert len(list(store.alerts())) == 3
+        assert store.counts()["alerts_unsent"] == 0
+        upgraded = schema_of(store)
+    with Store.open(folder / "new") as store:
+        assert upgraded == schema_of(store)
+
+
+def schema_of(store: Store) -> set[tuple[str, str]]:
+    return set(store._sql.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"))
 
 
 def test_a_newer_database_is_refused_and_untouched(folder: Path) -> None:

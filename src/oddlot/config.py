@@ -16,7 +16,7 @@ from oddlot.decode.reading import Kinds, Settings
 from oddlot.durations import parse_duration
 from oddlot.errors import ConfigError
 from oddlot.schema import ROLES
-from oddlot.sections import Alerts, Archive, Budget, Channel, Source, State, Time
+from oddlot.sections import Alerts, Archive, Budget, Channel, Flink, Source, State, Time, Web
 
 __all__ = ["Config", "apply", "from_text", "load", "parse_duration"]
 
@@ -45,6 +45,8 @@ class Config(msgspec.Struct, frozen=True):
     archive: Archive
     alerts: Alerts
     channels: tuple[Channel, ...]
+    web: Web
+    flink: Flink
     place: str
     folder: Path
     table: dict[str, Any]
@@ -69,6 +71,8 @@ _SECTIONS: dict[str, Any] = {
     "state": State,
     "archive": Archive,
     "alerts": Alerts,
+    "web": Web,
+    "flink": Flink,
 }
 _KEYS = ("source", "columns", *_SECTIONS, "detectors", "channels")
 
@@ -113,6 +117,15 @@ def from_text(text: str, place: str, folder: Path | None = None) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{place}: must be TOML; got: {' '.join(str(error).split())}") from None
     return _from_table(table, place, place, Path.cwd() if folder is None else folder)
+
+
+def from_table(table: dict[str, Any], place: str, folder: Path) -> Config:
+    """Read a config from the table that its text is, such as another config's `table`.
+
+    Raises:
+        ConfigError: the table says something wrong.
+    """
+    return _from_table(table, place, place, folder)
 
 
 def apply(config: Config, settings: Iterable[str]) -> Config:
@@ -202,7 +215,7 @@ def _from_table(table: dict[str, Any], place: str, file: str, folder: Path) -> C
         stream=_place_in(folder, stream),
         columns=_read_columns(table.get("columns", {}), f"{place}: columns"),
         detectors=_build_detectors(table.get("detectors", []), place),
-        channels=_build_channels(table.get("channels", []), place),
+        channels=_build_channels(table.get("channels", []), place, folder),
         place=file,
         folder=folder,
         table=table,
@@ -225,7 +238,7 @@ def _build_source(table: object, place: str) -> tuple[Source, Any]:
     return source, catalog.build("streams", options, place, known=common)
 
 
-def _build_channels(tables: object, place: str) -> tuple[Channel, ...]:
+def _build_channels(tables: object, place: str, folder: Path) -> tuple[Channel, ...]:
     if not isinstance(tables, list):
         raise ConfigError(
             f"{place}: channels must be tables, each under [[channels]]; got {catalog.show(tables)}"
@@ -242,8 +255,20 @@ def _build_channels(tables: object, place: str) -> tuple[Channel, ...]:
         name = channel.name or channel.type
         if name in channels:
             raise ConfigError(f"{at}: name must differ from the others'; got {name!r} twice")
+        notifier = _place_secrets(folder, notifier)
         channels[name] = msgspec.structs.replace(channel, name=name, notifier=notifier)
     return tuple(channels.values())
+
+
+def _place_secrets(folder: Path, notifier: Any) -> Any:
+    """Join the files that hold secrets, each "file:PATH", to the config's folder."""
+    options = msgspec.structs.asdict(notifier)
+    files = {
+        name: f"file:{folder / Path(value.removeprefix('file:')).expanduser()}"
+        for name, value in options.items()
+        if isinstance(value, str) and value.startswith("file:")
+    }
+    return msgspec.structs.replace(notifier, **files) if files else notifier
 
 
 def _must_be_table(table: object, place: str) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -133,7 +134,7 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         type: a file name in notifiers/.
         name: what the delivery log and `oddlot notify test` call it; its type if left out.
-        severity: only incidents worth so much at least, in the shop's currency.
+        severity: only alerts worth so much at least, in the shop's currency.
         detectors: only of these; all if empty.
         skus: only SKUs that one of these patterns (with * and ?) matches; all if empty.
         notifier: the object of the class in notifiers/.
@@ -145,6 +146,15 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detectors: tuple[str, ...] = ()
     skus: tuple[str, ...] = ()
     notifier: Any = None
+
+    def __post_init__(self) -> None:
+        known = catalog.find_types("detectors")
+        for name in self.detectors:
+            if name not in known:
+                raise ConfigError(
+                    f"detectors must be of: {', '.join(known)}; got {catalog.show(name)}"
+                    f"{catalog.suggest(name, known)}"
+                )
 
 
 class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -161,6 +171,42 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     language: Literal["en", "es"] = "en"
 
 
+class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The dashboard of `oddlot web`.
+
+    Attributes:
+        host: the address to listen at; only this machine's own, as there are no users yet.
+        port: 0 takes a free one.
+        hosts: names, with the port if it is not 80 or 443, that a browser may call it by beside
+            its own, such as that of a tunnel's end.
+        levels: from what severity on, in the shop's currency, an incident is called medium, high
+            and critical; rising.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8787
+    hosts: tuple[str, ...] = ()
+    levels: tuple[float, float, float] = (100.0, 300.0, 1000.0)
+
+    def __post_init__(self) -> None:
+        if not is_loopback(self.host):
+            raise ConfigError(
+                f"host must be an address of this machine alone, such as 127.0.0.1; got"
+                f" {catalog.show(self.host)}: nobody would have to log in. From elsewhere use"
+                " ssh -L 8787:127.0.0.1:8787"
+            )
+        if not 0 < self.levels[0] < self.levels[1] < self.levels[2]:
+            raise ConfigError(f"levels must rise from above 0; got {catalog.show(self.levels)}")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address or name is of this machine alone."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _check_durations(record: object, *names: str) -> None:
     for name in names:
         text = getattr(record, name)
@@ -170,3 +216,20 @@ def _check_durations(record: object, *names: str) -> None:
             parse_duration(text)
         except ConfigError as error:
             raise ConfigError(f"{name} {error}") from None
+
+
+class Flink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `oddlot run --engine flink` needs to know.
+
+    Attributes:
+        cluster: address of the cluster's REST interface; "local" runs one inside the command.
+        parallelism: tasks of one step at a time; the rules' slots are spread over them.
+        ends: whether the job ends when every file that is there has been read; otherwise it
+            waits for more for ever.
+        batch: records that are handed to Python together, at most.
+    """
+
+    cluster: str = "http://127.0.0.1:8081"
+    parallelism: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    ends: bool = False
+    batch: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000

@@ -207,7 +207,7 @@ class LiveView:
     def __call__(self, progress: LiveProgress) -> None:
         """Show new alerts, new problems, and how far the engine is."""
         for alert in progress.newest:
-            self._show_alert(alert)
+            self.show_alert(alert)
         for problem in progress.problems.values():
             if problem not in self._problems:
                 self._problems.add(problem)
@@ -221,7 +221,8 @@ class LiveView:
             self._shown = now
             _say(self._state(progress, now).plain)
 
-    def _show_alert(self, alert: Alert) -> None:
+    def show_alert(self, alert: Alert) -> None:
+        """Show one alert, above the state line if there is one."""
         when, mark = alert_row(alert)["time"][:16], self._mark(alert)
         said = printable(alert.text)
         if sys.stdout.isatty():

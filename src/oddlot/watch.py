@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -28,10 +29,53 @@ def watch(
     Raises:
         ConfigError, StateError: as `live.run`.
     """
-    stop = threading.Event()
+    with _until_ended() as stop:
+        live.run(
+            config,
+            clock_us=lambda: time.time_ns() // 1000,
+            sleep=lambda seconds: _wait(stop, seconds),
+            should_stop=stop.is_set,
+            on_progress=on_progress,
+            fresh=fresh,
+        )
 
-    def sleep(seconds: float) -> None:
-        stop.wait(seconds)  # a signal ends it
+
+def watch_flink(
+    config: Config,
+    on_progress: Callable[[Any], object],
+    say: Callable[[str], None],
+    *,
+    fresh: bool = False,
+) -> None:
+    """Run the detectors on Flink until Ctrl-C, SIGTERM or the end of the input.
+
+    Args:
+        config: from shop.toml.
+        on_progress: told every second, see `hosting.Hosted`.
+        say: told what goes on, one line each.
+        fresh: set the saved state aside and begin with none.
+
+    Raises:
+        ConfigError, StateError, StreamError: as `hosting.run`.
+    """
+    from oddlot.engine.flink import hosting
+
+    with _until_ended() as stop:
+        hosting.run(
+            config,
+            clock_us=lambda: time.time_ns() // 1000,
+            sleep=lambda seconds: _wait(stop, seconds),
+            should_stop=stop.is_set,
+            on_progress=on_progress,
+            say=say,
+            fresh=fresh,
+        )
+
+
+@contextlib.contextmanager
+def _until_ended() -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C and SIGTERM set; a second one ends the program at once."""
+    stop = threading.Event()
 
     def end(number: int, _: FrameType | None) -> None:
         stop.set()
@@ -41,14 +85,11 @@ def watch(
     for number in (signal.SIGINT, signal.SIGTERM):
         before[number] = signal.signal(number, end)
     try:
-        live.run(
-            config,
-            clock_us=lambda: time.time_ns() // 1000,
-            sleep=sleep,
-            should_stop=stop.is_set,
-            on_progress=on_progress,
-            fresh=fresh,
-        )
+        yield stop
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
+
+
+def _wait(stop: threading.Event, seconds: float) -> None:
+    stop.wait(seconds)  # a signal ends it

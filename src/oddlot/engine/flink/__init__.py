@@ -1,0 +1,1 @@
+"""The same statements and the same detectors on Apache Flink; the core never imports it."""
