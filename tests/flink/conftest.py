@@ -56,6 +56,6 @@ def kafka_jar(flink: home.Home) -> Path:
 def cluster(flink: home.Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster of two task managers."""
     folder = tmp_path_factory.mktemp("cluster")
-    options = ClusterOptions(folder, port=0, workers=2, slots=3, checkpoint_seconds=1.0)
+    options = ClusterOptions(folder, port=0, workers=2, slots=3)
     with Cluster(flink, options) as started:
         yield started

@@ -44,6 +44,8 @@ dates = "iso"
 idle = "2s"
 [budget]
 false_alerts_per_day = 20
+[state]
+checkpoint_every = "1s"
 [flink]
 cluster = "{url}"
 parallelism = {parallelism}

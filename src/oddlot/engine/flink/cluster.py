@@ -35,7 +35,6 @@ class ClusterOptions(msgspec.Struct, frozen=True):
         workers: task managers.
         slots: tasks that one of them runs at a time.
         memory: of a task manager, megabytes.
-        checkpoint_seconds: between two checkpoints.
     """
 
     folder: Path
@@ -43,7 +42,6 @@ class ClusterOptions(msgspec.Struct, frozen=True):
     workers: int = 1
     slots: int = 4
     memory: int = 1728
-    checkpoint_seconds: float = 5.0
 
 
 class Cluster:
@@ -199,8 +197,6 @@ class Cluster:
             "restart-strategy.type": "fixed-delay",
             "restart-strategy.fixed-delay.attempts": 1000000,
             "restart-strategy.fixed-delay.delay": "1 s",
-            "execution.checkpointing.interval": f"{self.options.checkpoint_seconds} s",
-            "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
             "execution.checkpointing.dir": f"{folder}/checkpoints",
             "execution.checkpointing.savepoint-dir": f"{folder}/savepoints",
             "state.backend.type": "hashmap",

@@ -26,7 +26,7 @@ from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import udf
 
 from oddlot.engine.flink import worker  # noqa: F401  # before anything that imports numba
-from oddlot.engine.flink.slots import Logged, Ordering, RuleSlot, Told, write_told
+from oddlot.engine.flink.slots import Logged, Ordering, RuleSlot, Told, read_config, write_told
 
 _END_MS = 2**63 - 2  # just before the watermark of an input that has ended
 _BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
@@ -36,8 +36,6 @@ _SPLIT = OutputTag("split", Types.TUPLE([Types.INT(), _BYTES]))
 def main() -> None:
     """Build the job, submit it, and wait for its end if asked to."""
     order: dict[str, Any] = json.load(sys.stdin)
-    from oddlot.engine.flink.slots import read_config
-
     config = read_config(order["config"])
     settings = Configuration()
     for key, value in order["settings"].items():
@@ -127,7 +125,6 @@ class Slot(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink ships no type
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Begin, or begin again after a failure."""
-        from oddlot.engine.flink.slots import read_config
         from oddlot.kernels import prepare_kernels
 
         prepare_kernels()

@@ -94,6 +94,9 @@ def make_order(
     options = config.flink
     settings = local_settings(options.parallelism)
     settings |= {
+        # Files are committed with a checkpoint; the cluster's own interval is not asked for.
+        "execution.checkpointing.interval": config.state.checkpoint_every,
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "python.executable": str(there.python),
         "python.client.executable": str(there.python),
         "python.fn-execution.arrow.batch.size": str(options.batch),
@@ -101,7 +104,6 @@ def make_order(
         "python.fn-execution.bundle.size": str(options.batch),
     }
     if options.cluster == "local":
-        settings["execution.checkpointing.interval"] = config.state.checkpoint_every
         settings["execution.checkpointing.dir"] = (out.parent / "checkpoints").as_uri()
     else:
         settings |= cluster_settings(options.cluster, there)

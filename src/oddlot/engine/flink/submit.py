@@ -151,7 +151,7 @@ def run_sql(
     }
     texts = statements.override(statements.read([statements.find(one) for one in files]), placed)
     connectors = [find_jar(one) for one in jars(texts)]
-    settings = local_settings()
+    settings = {"execution.checkpointing.interval": "10 s", **local_settings()}
     if url:
         settings |= cluster_settings(url, there, connectors)
     elif connectors:
