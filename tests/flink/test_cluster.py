@@ -41,7 +41,7 @@ TOML = """
 path = "orders"
 dates = "iso"
 [time]
-idle = "2s"
+idle = "5s"
 [budget]
 false_alerts_per_day = 20
 [state]

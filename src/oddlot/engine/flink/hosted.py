@@ -139,14 +139,16 @@ class Slot(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink ships no type
     def take(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         """Take a batch."""
         timers = ctx.timer_service()
-        now_ms = timers.current_processing_time()
+        now_us = timers.current_processing_time() * 1000
+        batch = bytes(value[1] if self._is_rule else value[0])
+        told = self._slot(ctx.get_current_key()).take(batch, now_us)
         if not self._is_rule:
             timers.register_event_time_timer(_END_MS)
             if self._idle_ms is not None:
-                self._heard_ms = now_ms
-                timers.register_processing_time_timer(now_ms + self._idle_ms)
-        batch = bytes(value[1] if self._is_rule else value[0])
-        yield from self._tell(self._slot(ctx.get_current_key()).take(batch, now_ms * 1000))
+                # Only now: while a batch is scored, the next ones wait, and that is no silence.
+                self._heard_ms = timers.current_processing_time()
+                timers.register_processing_time_timer(self._heard_ms + self._idle_ms)
+        yield from self._tell(told)
 
     process_element = take  # what Flink calls it
 
