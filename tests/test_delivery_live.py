@@ -83,7 +83,9 @@ def test_what_was_not_sent_goes_out_at_the_next_start(
 ) -> None:
     with Receiver(always(503)) as receiver:
         problems = watch(folder, *hook(receiver.port))
-        assert set(problems) == {"channel 'hook': 127.0.0.1: answered 503"}
+        # A run that is over sooner than the first answer has nothing to show.
+        assert set(problems) <= {"channel 'hook': 127.0.0.1: answered 503"}
+        assert stored(folder)[2] == len(stored(folder)[0]) > 0
         receiver.answer = always(200)
         watch(folder, *hook(receiver.port))
         ids, _, unsent, _ = stored(folder)
