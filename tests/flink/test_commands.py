@@ -48,6 +48,31 @@ def test_the_example_of_sql_runs_inside_the_command(folder: Path) -> None:
     )
 
 
+def test_a_shop_runs_on_flink_inside_the_command_to_the_end_of_its_files(folder: Path) -> None:
+    text = '[source]\npath = "orders"\n[flink]\ncluster = "local"\nends = true\n'
+    rules = '[[detectors]]\ntype = "low_quantity"\n[[detectors]]\ntype = "price_error"\n'
+    (folder / "shop.toml").write_text(text + "[budget]\nfalse_alerts_per_day = 5000\n" + rules)
+    oddlot = [sys.executable, "-m", "oddlot"]
+    hosted = subprocess.run(
+        [*oddlot, "run", "shop.toml", "--engine", "flink"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert hosted.returncode == 0, hosted.stderr
+    assert "Flink runs it as job " in hosted.stderr
+    words = ["detect", str(folder / "orders" / "orders.csv"), "--config", "shop.toml"]
+    subprocess.run([*oddlot, *words, "--out", "out.csv"], check=True, capture_output=True)
+    alone = subprocess.run(
+        [*oddlot, *words, "--out", "-"], capture_output=True, text=True, check=True
+    )
+    assert hosted.stdout == alone.stdout
+    rows = [
+        line
+        for file in (folder / "alerts" / "flink" / "rows.low_quantity").glob("**/part-*")
+        for line in file.read_text().splitlines()
+    ]
+    assert sorted(rows) == sorted((folder / "out.low_quantity.csv").read_text().splitlines()[1:])
+
+
 def test_a_statement_that_flink_refuses_is_one_line(folder: Path) -> None:
     (folder / "wrong.sql").write_text(
         "CREATE TABLE a (x INT) WITH ('connector' = 'aws-lambda'); INSERT INTO a VALUES (1);"

@@ -77,6 +77,8 @@ def make_environment(settings: Configuration) -> StreamExecutionEnvironment:
 
     PyFlink's own way knows a cluster only for a program that Flink's command line started.
     """
+    if settings.get_string("execution.target", "local") == "local":
+        return StreamExecutionEnvironment.get_execution_environment(settings)
     kind = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
     return StreamExecutionEnvironment(kind(settings._j_configuration))  # noqa: SLF001  # no other
 
