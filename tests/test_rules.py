@@ -22,7 +22,7 @@ PACKAGE = Path("src/oddlot")
 
 # A module imports only from groups above its own, or from its own folder.
 ORDER = (
-    ("errors", "kernels"),
+    ("errors", "kernels", "endings"),
     ("schema",),
     ("durations",),
     ("engine.compiled",),

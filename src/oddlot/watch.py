@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 from typing import Any
 
 from oddlot.config import Config
+from oddlot.endings import until_ended
 from oddlot.engine import live
 
 
@@ -29,7 +27,7 @@ def watch(
     Raises:
         ConfigError, StateError: as `live.run`.
     """
-    with _until_ended() as stop:
+    with until_ended() as stop:
         live.run(
             config,
             clock_us=lambda: time.time_ns() // 1000,
@@ -60,7 +58,7 @@ def watch_flink(
     """
     from oddlot.engine.flink import hosting
 
-    with _until_ended() as stop:
+    with until_ended() as stop:
         hosting.run(
             config,
             clock_us=lambda: time.time_ns() // 1000,
@@ -70,25 +68,6 @@ def watch_flink(
             say=say,
             fresh=fresh,
         )
-
-
-@contextlib.contextmanager
-def _until_ended() -> Iterator[threading.Event]:
-    """Give an event that Ctrl-C and SIGTERM set; a second one ends the program at once."""
-    stop = threading.Event()
-
-    def end(number: int, _: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[number])
-
-    before: dict[int, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, end)
-    try:
-        yield stop
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
 
 
 def _wait(stop: threading.Event, seconds: float) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import random
-import signal
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
@@ -20,6 +17,7 @@ from oddlot.agent.dead import DeadLetters
 from oddlot.agent.flows import AgentConfig, Flow
 from oddlot.agent.metrics import Metrics
 from oddlot.agent.sending import Senders
+from oddlot.endings import until_ended
 from oddlot.errors import ConfigError, StreamError
 
 _SAVE_US = 200_000
@@ -285,18 +283,6 @@ def follow(config: AgentConfig, say: Callable[[str], None]) -> Progress:
     Raises:
         ConfigError, StateError: as `Agent`.
     """
-    stop = threading.Event()
-
-    def end(number: int, _: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[number])
-
-    def sleep(seconds: float) -> None:
-        if stop.is_set():
-            time.sleep(seconds)
-        else:
-            stop.wait(seconds)
-
     told: list[tuple[Progress, float]] = []
 
     def tell(progress: Progress) -> None:
@@ -306,10 +292,14 @@ def follow(config: AgentConfig, say: Callable[[str], None]) -> Progress:
             say(line)
         told[:] = [(progress, now)]
 
-    before: dict[int, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, end)
-    try:
+    with until_ended() as stop:
+
+        def sleep(seconds: float) -> None:
+            if stop.is_set():
+                time.sleep(seconds)
+            else:
+                stop.wait(seconds)
+
         return run(
             config,
             clock_us=lambda: time.monotonic_ns() // 1000,
@@ -319,6 +309,3 @@ def follow(config: AgentConfig, say: Callable[[str], None]) -> Progress:
             on_progress=tell,
             chance=random.SystemRandom(),
         )
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

@@ -73,7 +73,7 @@ def split_pairs(
     split = [pair.partition("=") for pair in pairs]
     wrong = next((pair for pair in split if not pair[0] or not pair[2]), None)
     if wrong is not None:
-        raise click.BadParameter(f"must be ROLE=COLUMN; got {''.join(wrong)!r}")
+        raise click.BadParameter(f"must be {option.metavar}; got {''.join(wrong)!r}")
     return {role: column for role, _, column in split}
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from oddlot.endings import until_ended
 from oddlot.engine.flink.cluster import Cluster, ClusterOptions
 from oddlot.engine.flink.home import find_home
 
@@ -20,18 +19,9 @@ def attend(folder: Path, port: int, workers: int, slots: int, say: Callable[[str
         ConfigError: Flink is not installed, or the port is taken.
         StreamError: it did not start, or its job manager died.
     """
-    stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
     options = ClusterOptions(folder, port=port, workers=workers, slots=slots)
-    try:
-        with Cluster(find_home(), options) as cluster:
-            say(f"{cluster.url}  Flink's dashboard; Ctrl-C ends the cluster")
-            while not stop.wait(_LOOK_SECONDS):
-                for line in cluster.watch():
-                    say(line)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with until_ended(second_ends=False) as stop, Cluster(find_home(), options) as cluster:
+        say(f"{cluster.url}  Flink's dashboard; Ctrl-C ends the cluster")
+        while not stop.wait(_LOOK_SECONDS):
+            for line in cluster.watch():
+                say(line)

@@ -78,11 +78,6 @@ class Cluster:
         """The dashboard's address."""
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def savepoints(self) -> Path:
-        """Where savepoints are written."""
-        return self._folder / "savepoints"
-
     def __enter__(self) -> Self:
         try:
             self.start()

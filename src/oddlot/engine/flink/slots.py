@@ -41,7 +41,6 @@ class Told(msgspec.Struct):
         alerts, incidents, rejects: as the embedded engine gives them.
         split: lines for the rules, by slot, as `RuleSlot.take` wants them.
         rows: of each rule, CSV lines.
-        counters: the engine's totals; empty where there is no engine.
     """
 
     alerts: list[Alert] = []
@@ -49,7 +48,6 @@ class Told(msgspec.Struct):
     rejects: list[Reject] = []
     split: dict[int, bytes] = {}
     rows: dict[str, bytes] = {}
-    counters: dict[str, int] = {}
 
 
 class Ordering:
@@ -76,7 +74,7 @@ class Ordering:
         Raises:
             ConfigError: the layout cannot be found, or must be asked for.
         """
-        told = Told(alerts=[], incidents=[], rejects=[], split={})
+        told = Told()
         pieces: list[Lines] = []
         for partition, data in msgspec.msgpack.decode(batch, type=Batch):
             for outcome in self._engine.feed(partition, data, False, now_us):
@@ -85,7 +83,7 @@ class Ordering:
 
     def finish(self, *, has_ended: bool) -> Told:
         """Release what is pending: nothing has come for long, or nothing will ever come."""
-        told = Told(alerts=[], incidents=[], rejects=[], split={})
+        told = Told()
         pieces: list[Lines] = []
         if has_ended:
             for partition in list(self._engine.sources):
@@ -124,7 +122,6 @@ class Ordering:
     def _told(self, told: Told, pieces: list[Lines]) -> Told:
         if pieces:
             told.split = dict(self._split(pack(pieces)))
-        told.counters = self._engine.counters()
         return told
 
     def _split(self, lines: Lines) -> Iterator[tuple[int, bytes]]:
@@ -158,11 +155,6 @@ class RuleSlot:
         self._skus = SkuTable(config.kinds)
         self._scoring = Scoring(rules)
         self._writers = {type_of(rule): RowWriter("csv", rule.columns, "") for rule in rules}
-
-    @property
-    def headers(self) -> dict[str, bytes]:
-        """The first line of each rule's rows."""
-        return {name: writer.header for name, writer in self._writers.items()}
 
     def take(self, batch: bytes, _: int = 0) -> Told:
         """Score released lines; `batch` is what `write_lines` gave."""
